@@ -1,0 +1,35 @@
+# `make demo` runs the main job, `make test` all checks; both set up everything they need.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?=
+
+.PHONY: help setup demo test lint unit clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+setup: $(VENV)/.installed ## create .venv with everything that was tested together
+
+demo: setup ## active learning on real frames: make demo DATA=<SemanticKITTI root>
+	@test -n "$(DATA)" || { echo "name the data: make demo DATA=<SemanticKITTI root> (the folder that holds sequences/)"; exit 2; }
+	$(BIN)/python train.py experiment=occupancy_kitti data.root=$(DATA) run_dir=runs/demo
+
+lint: setup ## ruff, mypy and the import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup ## pytest alone
+	$(BIN)/python -m pytest
+
+test: lint unit ## all checks
+
+clean: ## remove the environment and caches, not the runs
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Active learning for autonomous driving: decide which data to label next."""
