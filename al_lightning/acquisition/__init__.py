@@ -1,1 +1,42 @@
-"""acquisition."""
+"""Acquisition: from predictions to summaries, from summaries to the units to label next. Pure torch, no Lightning."""
+
+from al_lightning.acquisition.acquisition import Acquisition, Selection
+from al_lightning.acquisition.combination import Combiner, Identity, L2Norm, Normalizer, RobustMinMax, WeightedSum
+from al_lightning.acquisition.criteria import (
+    Criterion,
+    FrequencyWeightedUncertainty,
+    InterSampleDiversity,
+    IntraSetDiversity,
+    KCenter,
+    MeanEntropy,
+    Random,
+)
+from al_lightning.acquisition.selection import Picks, Term, greedy
+from al_lightning.acquisition.summarizers import Summarizer, VoxelSummarizer
+from al_lightning.acquisition.visibility import frustum_visibility, in_frustum, line_of_sight
+
+__all__ = [
+    "Acquisition",
+    "Combiner",
+    "Criterion",
+    "FrequencyWeightedUncertainty",
+    "Identity",
+    "InterSampleDiversity",
+    "IntraSetDiversity",
+    "KCenter",
+    "L2Norm",
+    "MeanEntropy",
+    "Normalizer",
+    "Picks",
+    "Random",
+    "RobustMinMax",
+    "Selection",
+    "Summarizer",
+    "Term",
+    "VoxelSummarizer",
+    "WeightedSum",
+    "frustum_visibility",
+    "greedy",
+    "in_frustum",
+    "line_of_sight",
+]

@@ -1,1 +1,24 @@
-"""engine."""
+"""The loop, its callback, run directories, oracles and tracking."""
+
+from al_lightning.engine.callback import ActiveLearningCallback
+from al_lightning.engine.loop import ActiveLearningLoop
+from al_lightning.engine.majority import VoxelMajority
+from al_lightning.engine.oracle import DatasetOracle, ExternalOracle, LabelsRequested, MissingLabelsError
+from al_lightning.engine.run_directory import RunDirectory, RunDirectoryError
+from al_lightning.engine.seeding import BatchSeed, derive_seed
+from al_lightning.engine.tracking import Tracker
+
+__all__ = [
+    "ActiveLearningCallback",
+    "ActiveLearningLoop",
+    "BatchSeed",
+    "DatasetOracle",
+    "ExternalOracle",
+    "LabelsRequested",
+    "MissingLabelsError",
+    "RunDirectory",
+    "RunDirectoryError",
+    "Tracker",
+    "VoxelMajority",
+    "derive_seed",
+]

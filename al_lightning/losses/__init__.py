@@ -1,1 +1,12 @@
-"""losses."""
+"""Losses: a function first, a module with its constants around it."""
+
+from al_lightning.losses.class_counts import OCC3D_NUSCENES_VOXELS, SEMANTICKITTI_VOXELS
+from al_lightning.losses.occupancy import OccupancyCrossEntropy, log_frequency_weights, occupancy_cross_entropy
+
+__all__ = [
+    "OCC3D_NUSCENES_VOXELS",
+    "SEMANTICKITTI_VOXELS",
+    "OccupancyCrossEntropy",
+    "log_frequency_weights",
+    "occupancy_cross_entropy",
+]

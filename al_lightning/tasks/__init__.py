@@ -1,1 +1,5 @@
-"""tasks."""
+"""LightningModules: short, with network, loss and metric injected."""
+
+from al_lightning.tasks.occupancy import OccupancyTask
+
+__all__ = ["OccupancyTask"]

@@ -1,0 +1,149 @@
+"""Criteria: how much a candidate is worth labeling. The larger the score, the better.
+
+Shape letters: N candidates of the pool.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from al_lightning.acquisition.functional import NearestCenterDistance, NearestPickedDivergence, min_jensen_shannon
+from al_lightning.types import Summary
+
+
+class Criterion(Protocol):
+    """Scores the candidates of one cycle; `score` starts anew, so that one object serves every cycle."""
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """Raw scores (N,) before the first pick of a cycle.
+
+        Args:
+            pool: summaries of the candidates.
+            labeled: summaries of the labeled set.
+            generator: source of randomness on the CPU, seeded by the caller for the cycle.
+        """
+        ...
+
+    def update(self, position: int) -> Tensor | None:
+        """Raw scores (N,) after the candidate at this position of the pool was picked; None if they never change."""
+        ...
+
+
+class Random:
+    """A random score: random sampling."""
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """Uniform numbers (N,) from the generator and nothing else."""
+        return torch.rand(len(pool), dtype=torch.float64, generator=generator)
+
+    def update(self, position: int) -> None:
+        """Static."""
+
+
+class _SummaryField:
+    """A number of the summary is the score."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """The field of the candidates (N,)."""
+        return pool[self.field].to(torch.float64)
+
+    def update(self, position: int) -> None:
+        """Static."""
+
+
+class MeanEntropy(_SummaryField):
+    """Mean voxel entropy: the entropy baseline.
+
+    Args:
+        field: name of the summary field (N,).
+    """
+
+    def __init__(self, field: str = "entropy") -> None:
+        super().__init__(field)
+
+
+class FrequencyWeightedUncertainty(_SummaryField):
+    """Entropy weighted by inverse class prevalence, U_fw (occupancy paper, Eq. 7).
+
+    Args:
+        field: name of the summary field (N,).
+    """
+
+    def __init__(self, field: str = "frequency_weighted_entropy") -> None:
+        super().__init__(field)
+
+
+class InterSampleDiversity:
+    """Jensen-Shannon divergence to the nearest labeled class histogram, D_inter (occupancy paper, Eq. 2).
+
+    Args:
+        field: name of the summary field (N, K).
+    """
+
+    def __init__(self, field: str = "class_histogram") -> None:
+        self.field = field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """D_inter (N,) in bits.
+
+        Raises:
+            ValueError: the labeled set is empty, or a histogram is negative or does not sum to 1.
+        """
+        return min_jensen_shannon(pool[self.field], labeled[self.field])
+
+    def update(self, position: int) -> None:
+        """Static: the labeled set does not grow within a cycle."""
+
+
+class IntraSetDiversity:
+    """Jensen-Shannon divergence to the nearest class histogram picked in this cycle, D_intra (occupancy paper, Eq. 3).
+
+    Args:
+        field: name of the summary field (N, K).
+    """
+
+    def __init__(self, field: str = "class_histogram") -> None:
+        self.field = field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """Zeros (N,): before the first pick D_intra is 0 by the paper's convention.
+
+        Raises:
+            ValueError: a histogram is negative or does not sum to 1.
+        """
+        self._nearest = NearestPickedDivergence(pool[self.field])
+        return torch.zeros(len(pool), dtype=torch.float64)
+
+    def update(self, position: int) -> Tensor:
+        """D_intra (N,) in bits."""
+        return self._nearest.add(position)
+
+
+class KCenter:
+    """Distance to the nearest embedding that is labeled or picked in this cycle: greedy core-set selection.
+
+    Args:
+        field: name of the summary field (N, D).
+    """
+
+    def __init__(self, field: str = "embedding") -> None:
+        self.field = field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """Euclidean distance (N,) to the nearest labeled embedding.
+
+        Raises:
+            ValueError: the labeled set is empty, or an embedding is not finite.
+        """
+        self._nearest = NearestCenterDistance(pool[self.field], labeled[self.field])
+        return self._nearest.distance
+
+    def update(self, position: int) -> Tensor:
+        """Euclidean distance (N,) to the nearest labeled or picked embedding."""
+        return self._nearest.add(position)

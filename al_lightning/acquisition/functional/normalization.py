@@ -1,0 +1,66 @@
+"""Putting scores on one scale and combining them (occupancy paper, Sec. III-D).
+
+Shape letters: N candidates, C criteria.
+
+As in `divergence`, equal candidates get equal numbers wherever they stand: sums over C run in order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def robust_min_max(scores: Tensor) -> Tensor:
+    """Subtract the median, divide by the interquartile range (IQR), then scale min-max to [0, 1] (Sec. III-D).
+
+    The first two steps are an increasing affine map, which min-max undoes: wherever the IQR is not 0, the three steps
+    equal plain min-max, and that is what is computed. Where the definition is silent: IQR 0 with values that differ
+    gives plain min-max too (the limit of the definition as the IQR goes to 0), all values equal give 0.
+
+    Args:
+        scores: (N,) float.
+
+    Returns:
+        (N,) float64 in [0, 1].
+
+    Raises:
+        ValueError: there is no score, or scores (or their range) are not finite.
+    """
+    if scores.numel() == 0:
+        raise ValueError("there is no score to normalize")
+    scores = scores.to(torch.float64)
+    low, high = torch.aminmax(scores)
+    spread = high - low  # not finite if any score is not
+    if not bool(torch.isfinite(spread)):
+        raise ValueError("scores to normalize, or their range, are not finite")
+    return torch.zeros_like(scores) if spread == 0 else (scores - low) / spread
+
+
+def l2_norm(terms: Tensor, weights: Tensor) -> Tensor:
+    """Length of the vector of weighted terms, CAS (Eq. 8).
+
+    Args:
+        terms: (C, N) normalized scores.
+        weights: (C,) factor of each term.
+
+    Returns:
+        (N,).
+    """
+    return weighted_sum(terms.square(), weights.square()).sqrt()
+
+
+def weighted_sum(terms: Tensor, weights: Tensor) -> Tensor:
+    """Sum of the weighted terms.
+
+    Args:
+        terms: (C, N) normalized scores.
+        weights: (C,) factor of each term.
+
+    Returns:
+        (N,).
+    """
+    total = torch.zeros_like(terms[0])
+    for term, weight in zip(terms, weights, strict=True):
+        total += weight * term
+    return total

@@ -1,0 +1,119 @@
+"""Summarizers: a few numbers for every sample, computed in the predict pass, in place of the prediction itself.
+
+Shape letters: B samples of a batch, K classes, C feature channels, X Y Z voxels.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from al_lightning.acquisition.functional import voxel_statistics
+from al_lightning.acquisition.visibility import frustum_visibility
+from al_lightning.types import Batch, CameraInputs, OccupancyPrediction, Summary, VoxelGrid
+
+Visibility = Literal["frustum", "label_mask", "all"]
+
+
+class Summarizer(Protocol):
+    """Turns predictions into summary fields.
+
+    Attributes:
+        needs_label_mask: the batches must carry ``label_mask``, which is read from the label files.
+    """
+
+    needs_label_mask: bool
+
+    def __call__(self, batch: Batch[Any, Any], prediction: Any) -> dict[str, Tensor]:
+        """Fields of the samples of a batch: name -> (B, ...), on the device of the prediction."""
+        ...
+
+    def group(self, rows: Summary) -> Summary:
+        """Summaries of rows, where ``rows.units`` holds the unit of each row, to one summary a unit."""
+        ...
+
+
+class VoxelSummarizer:
+    """Class histogram, entropy, frequency-weighted entropy over the visible voxels; mean feature as the embedding.
+
+    Fields: ``class_histogram`` (B, K), ``entropy`` (B,), ``frequency_weighted_entropy`` (B,), and ``embedding`` (B, C)
+    where the prediction has features.
+
+    Args:
+        grid: the voxels of the prediction.
+        visibility: the voxels that count. "frustum": those the cameras see, from calibration and prediction alone (see
+            `visibility`); "label_mask": the dataset's mask, as in the occupancy paper, which ships with the labels;
+            "all": every voxel.
+        free_class: the class of empty voxels, which do not block the view; "frustum" needs it.
+
+    Raises:
+        ValueError: the visibility is unknown, or "frustum" without a free class.
+    """
+
+    def __init__(self, grid: VoxelGrid, visibility: Visibility = "frustum", free_class: int | None = None) -> None:
+        if visibility not in get_args(Visibility):
+            raise ValueError(f"visibility must be one of {', '.join(get_args(Visibility))}, got {visibility!r}")
+        if visibility == "frustum" and free_class is None:
+            raise ValueError("visibility 'frustum' needs free_class, the class of voxels that do not block the view")
+        self.grid = grid
+        self.visibility = visibility
+        self.free_class = free_class
+        self.needs_label_mask = visibility == "label_mask"
+
+    def __call__(self, batch: Batch[CameraInputs, Any], prediction: OccupancyPrediction) -> dict[str, Tensor]:
+        """Fields of the samples of a batch.
+
+        Raises:
+            ValueError: the logits do not fit the grid or are not finite, no voxel of a sample is visible, the label
+                mask is missing, or the free class is no class of the prediction.
+        """
+        logits = prediction.logits
+        if logits.dim() != 5 or logits.shape[2:] != self.grid.shape:
+            raise ValueError(f"logits {tuple(logits.shape)} do not fit the grid {self.grid.shape}")
+        mask = self._mask(batch, prediction)
+        if mask is not None:
+            unseen = ~mask.flatten(1).any(1)
+            if bool(unseen.any()):
+                rows = batch.index[unseen.to(batch.index.device)].tolist()
+                raise ValueError(f"visibility '{self.visibility}' holds no voxel for dataset rows {rows}")
+        statistics = voxel_statistics(logits, mask)
+        fields = {
+            "class_histogram": statistics.histogram,
+            "entropy": statistics.entropy,
+            "frequency_weighted_entropy": statistics.frequency_weighted_entropy,
+        }
+        if prediction.features is not None:
+            fields["embedding"] = prediction.features.detach().float().flatten(2).mean(2)
+        return fields
+
+    def group(self, rows: Summary) -> Summary:
+        """The rows as they are: a unit is a single frame.
+
+        Raises:
+            ValueError: a unit has more than one row.
+        """
+        units, counts = torch.unique(rows.units, return_counts=True)
+        if bool((counts > 1).any()):
+            raise ValueError(f"VoxelSummarizer needs one row a unit; units {units[counts > 1][:5].tolist()} have more")
+        return rows
+
+    def _mask(self, batch: Batch[CameraInputs, Any], prediction: OccupancyPrediction) -> Tensor | None:
+        if self.visibility == "all":
+            return None
+        if self.visibility == "label_mask":
+            if batch.label_mask is None:
+                raise ValueError(
+                    "visibility 'label_mask' needs batch.label_mask: read the samples with label_mask=True (this opens "
+                    "the label files of the pool), or choose visibility 'frustum'"
+                )
+            return batch.label_mask
+        assert self.free_class is not None
+        classes = prediction.logits.shape[1]
+        if not 0 <= self.free_class < classes:
+            raise ValueError(
+                f"free_class must be one of the {classes} classes of the prediction, got {self.free_class}"
+            )
+        occupied = prediction.logits.detach().argmax(1) != self.free_class
+        return frustum_visibility(occupied, self.grid, batch.inputs)

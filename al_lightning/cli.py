@@ -1,0 +1,248 @@
+"""The composition root: the one place where the parts are wired together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from al_lightning.config import (
+    ConfigError,
+    ExperimentConfig,
+    Oracle,
+    compose,
+    describe_keys,
+    differing_keys,
+    instantiate,
+    load,
+    options,
+)
+from al_lightning.data import ActiveLearningDataModule, LabelPool
+from al_lightning.engine import (
+    ActiveLearningCallback,
+    ActiveLearningLoop,
+    DatasetOracle,
+    ExternalOracle,
+    LabelsRequested,
+    MissingLabelsError,
+    RunDirectory,
+    RunDirectoryError,
+    Tracker,
+)
+from al_lightning.engine.console import console
+from al_lightning.types import DataFileError
+
+log = logging.getLogger(__name__)
+
+USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]
+
+Runs an active-learning experiment; the same command on an existing run directory resumes it.
+A word like acquisition=random takes configs/acquisition/random.yaml; dots lead into sections and components:
+loop.budget=10 acquisition.weights.intra=0 task.lr=1e-4. Options: --help, --print-config.
+"""
+
+
+def main(arguments: Sequence[str], config_dir: Path) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: words after the program's name.
+        config_dir: folder of the configuration files.
+
+    Returns:
+        Exit status: 0 done (or waiting for an external oracle), 1 failed, 2 wrong use or configuration.
+    """
+    logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    if not arguments or {"--help", "-h"} & set(arguments):
+        print_help(config_dir)
+        return 0 if arguments else 2
+    words = [word for word in arguments if word != "--print-config"]
+    try:
+        config, resolved = compose(config_dir, words)
+        if "--print-config" in arguments:
+            print(yaml.safe_dump(resolved, sort_keys=False), end="")
+            return 0
+        run(config, resolved)
+    except LabelsRequested as request:
+        console.print(escape(str(request)))
+    except ConfigError as error:
+        console.print(f"[red]configuration:[/red] {escape(str(error))}")
+        return 2
+    except (RunDirectoryError, MissingLabelsError, DataFileError) as error:
+        console.print(f"[red]error:[/red] {escape(str(error))}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command goes on from here")
+        return 130
+    return 0
+
+
+def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+    """Run an experiment from where its run directory stands.
+
+    Raises:
+        ConfigError: a component refuses its arguments, the pool is too small, or the run has another configuration.
+        RunDirectoryError: the run directory is in use or holds something else.
+        LabelsRequested: an external oracle was asked.
+        MissingLabelsError: labels that are needed cannot be read.
+        DataFileError: a data file is missing or broken.
+    """
+    _quiet()
+    directory = RunDirectory(Path(config.run_dir))
+    main_process = int(os.environ.get("LOCAL_RANK", 0)) == 0  # Lightning starts the other ranks with this set
+    with directory.lock() if main_process else nullcontext():
+        _check_same_run(directory, resolved)
+        summarizer = instantiate(resolved["summarizer"], "summarizer")
+        acquisition = instantiate(resolved["acquisition"], "acquisition")
+        instantiate(resolved["task"], "task")  # a wrong value shows now and not after the data are read
+        extra = [(node, f"callbacks.{name}") for name, node in resolved["callbacks"].items()]
+        for node, key in extra:
+            instantiate(node, key)
+        train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
+        _check_sizes(config, len(train.units))
+        pool = directory.read_pool(train.units) or LabelPool(train.units)
+        directory.write_config(resolved)
+        datamodule = ActiveLearningDataModule(
+            train,
+            val,
+            pool,
+            batch_size=config.loader.batch_size,
+            predict_batch_size=config.loader.predict_batch_size,
+            num_workers=config.loader.num_workers,
+            seed=config.seed,
+            label_mask=summarizer.needs_label_mask,
+        )
+        tracker = _tracker(config, resolved, directory.root)
+
+        def build_trainer(callbacks: list[Callback]) -> Trainer:
+            more = [instantiate(node, key) for node, key in extra]
+            return _trainer(config, tracker, directory.root, callbacks + more)
+
+        loop = ActiveLearningLoop(
+            directory,
+            datamodule,
+            lambda: instantiate(resolved["task"], "task"),
+            ActiveLearningCallback(summarizer, acquisition, train.unit_of),
+            DatasetOracle(train) if config.oracle is Oracle.dataset else ExternalOracle(train, directory),
+            tracker,
+            build_trainer,
+            cycles=config.loop.cycles,
+            seed_size=config.loop.seed_size,
+            budget=config.loop.budget,
+            weights=config.loop.weights.value,
+            seed=config.seed,
+            checkpoint_every_n_epochs=config.trainer.checkpoint_every_n_epochs,
+            class_names=getattr(train, "class_names", ()),
+        )
+        try:
+            loop.run()
+        except LabelsRequested:
+            tracker.finish()
+            raise
+        except BaseException:
+            tracker.finish(exit_code=1)
+            raise
+        tracker.finish()
+        console.print(f"finished: {directory.root / 'metrics.csv'}")
+
+
+def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
+    """Refuse to go on with another configuration; where the directory lies does not matter."""
+    old = directory.read_config()
+    if old is None:
+        return
+    differing = differing_keys({**old, "run_dir": ""}, {**resolved, "run_dir": ""})
+    if differing:
+        raise ConfigError(
+            f"{directory.root} holds a run with another configuration; choose another run_dir, or undo:\n  "
+            + "\n  ".join(differing)
+        )
+
+
+def _check_sizes(config: ExperimentConfig, units: int) -> None:
+    """Refuse a seed set or budgets that the pool cannot fill."""
+    loop = config.loop
+    if loop.seed_size > units:
+        raise ConfigError(f"'loop.seed_size' is {loop.seed_size}, but the dataset has only {units} units to label")
+    wanted = loop.seed_size + loop.budget * (loop.cycles - 1)
+    if wanted > units:
+        raise ConfigError(
+            f"'loop.budget' is too large: {loop.seed_size} + {loop.budget} x {loop.cycles - 1} cycles = {wanted}, but "
+            f"the dataset has only {units}; lower loop.budget or loop.cycles"
+        )
+
+
+def _tracker(config: ExperimentConfig, resolved: dict[str, Any], root: Path) -> Tracker:
+    tracking = config.tracking
+    return Tracker(
+        root,
+        tracking.mode.value,
+        resolved,
+        project=tracking.project,
+        entity=tracking.entity,
+        group=tracking.group,
+        name=str(root),
+    )
+
+
+def _trainer(config: ExperimentConfig, tracker: Tracker, root: Path, callbacks: list[Callback]) -> Trainer:
+    options = config.trainer
+    bars = [RichProgressBar()] if options.progress_bar else []
+    return Trainer(
+        default_root_dir=root,
+        max_epochs=options.max_epochs,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        strategy=options.strategy,
+        precision=options.precision,  # type: ignore[arg-type]  # a plain string here, checked by Lightning
+        gradient_clip_val=options.gradient_clip_val,
+        accumulate_grad_batches=options.accumulate_grad_batches,
+        log_every_n_steps=options.log_every_n_steps,
+        deterministic=options.deterministic,
+        enable_progress_bar=options.progress_bar,
+        enable_model_summary=False,
+        logger=tracker.logger or False,
+        callbacks=[*callbacks, *bars],
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=options.max_epochs + 1,  # validation is a stage of its own
+        reload_dataloaders_every_n_epochs=1,
+    )
+
+
+def _quiet() -> None:
+    """Silence what Lightning says in every cycle and what cannot be acted on here."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning with torch 2.13
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+
+
+def print_help(config_dir: Path) -> None:
+    """Print how to use it: experiments, groups of files, and all typed keys with defaults."""
+    console.print(USAGE)
+    experiments = Table("experiment", "what it does", title="Experiments", title_justify="left")
+    for name in options(config_dir, "experiment"):
+        experiments.add_row(name, load(config_dir, "experiment", name).get("description", ""))
+    console.print(experiments)
+    groups = Table("group", "files", title="Groups", title_justify="left")
+    for folder in sorted(path.name for path in config_dir.iterdir() if path.is_dir() and path.name != "experiment"):
+        groups.add_row(folder, ", ".join(options(config_dir, folder)))
+    console.print(groups)
+    keys = Table("key", "default", "meaning", title="Keys", title_justify="left")
+    for key, default, text in describe_keys():
+        keys.add_row(escape(key), escape(default), escape(text))
+    console.print(keys)
+    console.print("Components (data, task, summarizer, acquisition, callbacks): see --print-config experiment=NAME.")

@@ -1,0 +1,35 @@
+"""Typed configuration: composition, overrides, validation and the building of components named in YAML."""
+
+from al_lightning.config.components import check_component, instantiate
+from al_lightning.config.compose import compose, differing_keys, load, options
+from al_lightning.config.errors import ConfigError
+from al_lightning.config.schema import (
+    ExperimentConfig,
+    LoaderConfig,
+    LoopConfig,
+    Oracle,
+    TrackingConfig,
+    TrackingMode,
+    TrainerConfig,
+    Weights,
+    describe_keys,
+)
+
+__all__ = [
+    "ConfigError",
+    "ExperimentConfig",
+    "LoaderConfig",
+    "LoopConfig",
+    "Oracle",
+    "TrackingConfig",
+    "TrackingMode",
+    "TrainerConfig",
+    "Weights",
+    "check_component",
+    "compose",
+    "describe_keys",
+    "differing_keys",
+    "instantiate",
+    "load",
+    "options",
+]

@@ -1,0 +1,203 @@
+"""Composition: typed defaults < files of the experiment's `defaults:` list < the experiment < the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from al_lightning.config.components import TARGET, check_component, is_component, locate, parameters
+from al_lightning.config.errors import ConfigError, unknown
+from al_lightning.config.schema import ExperimentConfig
+
+COMPONENTS = {"data": ("split",), "task": (), "summarizer": (), "acquisition": ()}
+
+
+def options(config_dir: Path, group: str) -> list[str]:
+    """Names that a group of configuration files offers."""
+    return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))
+
+
+def load(config_dir: Path, group: str, name: str) -> dict[str, Any]:
+    """Read one file of a group.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a YAML mapping.
+    """
+    path = config_dir / group / f"{name}.yaml"
+    if name not in options(config_dir, group):
+        raise unknown(group, name, options(config_dir, group))
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold a mapping of keys to values")
+    return content
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` words to a dotted key -> value dictionary; values are YAML.
+
+    Raises:
+        ConfigError: a word is not of this form.
+    """
+    overrides: dict[str, Any] = {}
+    for word in arguments:
+        key, equals, text = word.partition("=")
+        if not equals or not key or key.startswith("-"):
+            raise ConfigError(f"cannot read '{word}': write key=value, e.g. loop.budget=10 (see --help)")
+        try:
+            overrides[key] = yaml.safe_load(text) if text else ""
+        except yaml.YAMLError as error:
+            raise ConfigError(f"the value of '{word}' is not valid YAML: {error}") from error
+    return overrides
+
+
+def compose(config_dir: Path, arguments: Sequence[str]) -> tuple[ExperimentConfig, dict[str, Any]]:
+    """Compose and check the configuration of a run; no data is read.
+
+    Args:
+        config_dir: folder with one sub-folder a group (`experiment`, `data`, `acquisition`, ...).
+        arguments: ``key=value`` words; the last one of a key wins. A word that names a file of a group
+            (`acquisition=random`) replaces the whole group.
+
+    Returns:
+        The typed configuration and the same as a resolved plain dictionary.
+
+    Raises:
+        ConfigError: anything is unknown, missing, of a wrong type or out of range.
+    """
+    overrides = parse_overrides(arguments)
+    if "experiment" not in overrides:
+        raise ConfigError(f"name an experiment: experiment=NAME, one of {', '.join(options(config_dir, 'experiment'))}")
+    layers = _layers(config_dir, overrides)
+    merged = _merge(layers, overrides)
+    try:
+        resolved = OmegaConf.to_container(merged, resolve=True, enum_to_str=True)
+        assert isinstance(resolved, dict)
+        _check_present(resolved, "")
+        typed = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise _readable(error) from error
+    assert isinstance(typed, ExperimentConfig)
+    for key, provided in COMPONENTS.items():
+        check_component(resolved[key], key, provided)
+    for name, node in resolved["callbacks"].items():
+        check_component(node, f"callbacks.{name}")
+    _check_ranges(typed)
+    return typed, {str(key): value for key, value in resolved.items()}
+
+
+def _layers(config_dir: Path, overrides: dict[str, Any]) -> dict[str, Any]:
+    """The experiment's file over the files of its groups; group choices are taken out of the overrides."""
+    experiment = load(config_dir, "experiment", str(overrides["experiment"]))
+    groups: dict[str, str] = {}
+    for entry in experiment.pop("defaults", []):
+        if not isinstance(entry, dict) or len(entry) != 1:
+            raise ConfigError(
+                f"experiment '{overrides['experiment']}': write defaults as '- group: name', got {entry!r}"
+            )
+        groups.update(entry)
+    for key in [key for key in overrides if key != "experiment" and (config_dir / key).is_dir()]:
+        groups[key] = str(overrides.pop(key))
+        experiment.pop(key, None)
+    composed: Any = OmegaConf.create({key: load(config_dir, key, name) for key, name in groups.items()})
+    composed = OmegaConf.merge(composed, OmegaConf.create(experiment))
+    container = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def _merge(layers: dict[str, Any], overrides: dict[str, Any]) -> DictConfig:
+    _check_typed(layers, ExperimentConfig, "")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), layers)
+        for key, value in overrides.items():
+            _check_path(merged, key)
+            OmegaConf.update(merged, key, value, merge=not is_component(value), force_add=True)
+    except OmegaConfBaseException as error:
+        raise _readable(error) from error
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def _check_typed(node: Mapping[str, Any], schema: type, prefix: str) -> None:
+    """Refuse keys that the typed sections do not have."""
+    hints = get_type_hints(schema)
+    for key, value in node.items():
+        if key not in hints:
+            raise unknown("key", f"{prefix}{key}", hints)
+        if is_dataclass(hints[key]) and isinstance(value, Mapping):
+            _check_typed(value, hints[key], f"{prefix}{key}.")
+
+
+def _check_path(config: Any, dotted: str) -> None:
+    """Refuse an override whose key neither exists nor is an argument of the component that it leads into."""
+    node, walked = config, ""
+    for part in dotted.split("."):
+        if not isinstance(node, DictConfig):
+            raise ConfigError(f"'{walked.rstrip('.')}' holds a value and no keys, so '{dotted}' leads nowhere")
+        known = {str(key) for key in node}
+        if TARGET in known:
+            known |= set(parameters(locate(OmegaConf.select(node, TARGET), walked.rstrip("."))))
+        free = walked == "callbacks."  # the names in it are the user's own
+        if part not in known and not free:
+            raise unknown("key", walked + part, known - {TARGET})
+        if part not in node:
+            return  # an argument left at its default: checked with its component
+        walked += f"{part}."
+        node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
+
+
+def _check_present(node: Any, prefix: str) -> None:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            _check_present(value, f"{prefix}{key}.")
+    elif node == "???":
+        key = prefix.rstrip(".")
+        raise ConfigError(f"'{key}' is required: set it on the command line, {key}=...")
+
+
+def _check_ranges(config: ExperimentConfig) -> None:
+    positive = {
+        "loop.cycles": config.loop.cycles,
+        "loop.seed_size": config.loop.seed_size,
+        "loop.budget": config.loop.budget,
+        "loader.batch_size": config.loader.batch_size,
+        "loader.predict_batch_size": config.loader.predict_batch_size,
+        "trainer.max_epochs": config.trainer.max_epochs,
+        "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
+        "trainer.log_every_n_steps": config.trainer.log_every_n_steps,
+        "trainer.checkpoint_every_n_epochs": config.trainer.checkpoint_every_n_epochs,
+    }
+    for key, value in positive.items():
+        if value < 1:
+            raise ConfigError(f"'{key}' must be at least 1, got {value}")
+    for key, value in {"seed": config.seed, "loader.num_workers": config.loader.num_workers}.items():
+        if value < 0:
+            raise ConfigError(f"'{key}' must not be negative, got {value}")
+
+
+def _readable(error: OmegaConfBaseException) -> ConfigError:
+    """OmegaConf's message without its references to internals, with the key in front."""
+    text = str(error).split("\n", 1)[0]
+    key = getattr(error, "full_key", None)
+    return ConfigError(f"'{key}': {text}" if key else text)
+
+
+def differing_keys(old: Any, new: Any, prefix: str = "") -> list[str]:
+    """Leaves in which two resolved configurations differ, as ``key: old -> new``."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        lines = []
+        for key in sorted(set(old) | set(new), key=str):
+            lines += differing_keys(old.get(key), new.get(key), f"{prefix}{key}.")
+        return lines
+    same = old == new or (isinstance(old, Enum) and old.name == new)
+    return [] if same else [f"{prefix.rstrip('.')}: {old!r} -> {new!r}"]

@@ -1,0 +1,117 @@
+"""The DataModule of the loop: labeled rows to train on, validation rows, and everything for the pool pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from al_lightning.data.pool import LabelPool
+from al_lightning.types import ActiveDataset, Batch, Sample, collate
+
+
+class LabeledRows(Dataset[Sample[Any, Any]]):
+    """Rows with annotations, in the given order; ``seed`` (if any) and the row number seed the augmentation."""
+
+    def __init__(self, dataset: ActiveDataset, rows: NDArray[np.int64], seed: tuple[int, ...] | None = None) -> None:
+        self.dataset, self.rows, self.seed = dataset, rows, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, position: int) -> Sample[Any, Any]:
+        row = int(self.rows[position])
+        generator = None if self.seed is None else np.random.default_rng((*self.seed, row))
+        return self.dataset.sample(row, annotations=True, generator=generator)
+
+
+class SensorRows(Dataset[Sample[Any, Any]]):
+    """All rows without annotations and without augmentation: what the acquisition may see."""
+
+    def __init__(self, dataset: ActiveDataset, label_mask: bool = False) -> None:
+        self.dataset, self.label_mask = dataset, label_mask
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: int) -> Sample[Any, Any]:
+        return self.dataset.sample(row, annotations=False, label_mask=self.label_mask)
+
+
+class ActiveLearningDataModule(LightningDataModule):
+    """Loaders over a growing labeled set.
+
+    The order of the rows and their augmentation depend on (seed, cycle, epoch, row) alone, never on a random stream, so
+    that a resumed run sees the same batches; the Trainer has to reload the train loader in every epoch.
+
+    Args:
+        train: rows to train on once they are labeled.
+        val: rows to validate on, all labeled.
+        pool: which units of ``train`` are labeled; `expand` adds to it.
+        batch_size: samples in a training batch.
+        predict_batch_size: samples in a batch of validation and prediction.
+        num_workers: reader processes.
+        seed: seed of order and augmentation.
+        label_mask: read the visibility mask that ships with the labels in the pool pass.
+    """
+
+    def __init__(
+        self,
+        train: ActiveDataset,
+        val: ActiveDataset,
+        pool: LabelPool,
+        *,
+        batch_size: int = 1,
+        predict_batch_size: int = 1,
+        num_workers: int = 0,
+        seed: int = 0,
+        label_mask: bool = False,
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.pool = train, val, pool
+        self.batch_size, self.predict_batch_size, self.num_workers = batch_size, predict_batch_size, num_workers
+        self.seed, self.label_mask = seed, label_mask
+
+    @property
+    def labeled_rows(self) -> NDArray[np.int64]:
+        """Rows of ``train`` whose unit is labeled, ascending."""
+        return np.flatnonzero(self.pool.acquired_at[self.train.unit_of] >= 0)
+
+    def labeled_samples(self) -> Iterator[Sample[Any, Any]]:
+        """Every labeled sample as it is on disk, without augmentation."""
+        rows = LabeledRows(self.train, self.labeled_rows)
+        return (rows[position] for position in range(len(rows)))
+
+    def expand(self, units: NDArray[np.int64]) -> None:
+        """Add units to the labeled set."""
+        self.pool.acquire(units)
+
+    def train_dataloader(self) -> DataLoader[Batch[Any, Any]]:
+        """Labeled rows in the order of this cycle and epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        seed = (self.seed, self.pool.cycle, epoch)
+        order = np.random.default_rng(seed).permutation(self.labeled_rows)
+        return self._loader(LabeledRows(self.train, order, seed), self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Batch[Any, Any]]:
+        """All validation rows."""
+        return self._loader(LabeledRows(self.val, np.arange(len(self.val))), self.predict_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Batch[Any, Any]]:
+        """All rows of ``train``, labeled or not, without annotations."""
+        return self._loader(SensorRows(self.train, self.label_mask), self.predict_batch_size)
+
+    def _loader(self, rows: Dataset[Sample[Any, Any]], batch_size: int) -> DataLoader[Batch[Any, Any]]:
+        loader: DataLoader[Any] = DataLoader(
+            rows,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            generator=torch.Generator().manual_seed(self.seed),  # else every epoch draws from the global stream
+        )
+        return loader

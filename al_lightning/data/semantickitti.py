@@ -1,0 +1,219 @@
+"""SemanticKITTI's semantic scene completion as an `ActiveDataset`; a unit is a frame.
+
+Files: ``sequences/SS/`` with ``calib.txt``, ``image_2/NNNNNN.png`` (left colour camera) and ``voxels/NNNNNN`` as
+``.bin`` (occupancy of the scan: which frames belong to the benchmark), ``.label`` (raw class ids) and ``.invalid``
+(never seen). The ego frame is the velodyne's: x forward, y left, z up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from al_lightning.data.images import (
+    ImageJitter,
+    augment_image,
+    checked_image_size,
+    draw_image_augmentation,
+    evaluation_image_augmentation,
+    image_homography,
+    normalize_image,
+    read_image,
+)
+from al_lightning.data.semantickitti_files import (
+    CLASS_NAMES,
+    NATIVE_GRID,
+    read_calibration,
+    read_invalid,
+    read_label,
+)
+from al_lightning.data.voxels import IGNORE, Pooling, flip_matrix, flip_volume, pool_any, pool_semantics
+from al_lightning.types import CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
+
+logger = logging.getLogger(__name__)
+
+SPLITS = {
+    "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
+    "val": ("08",),
+}
+DEFAULT_JITTER = ImageJitter()
+
+
+class SemanticKITTI:
+    """Frames of SemanticKITTI, one camera each, labeled one by one.
+
+    Finding the frames needs no label file, so a pool may wait for its labels.
+
+    Args:
+        root: folder that holds ``sequences`` (or ``dataset/sequences``, as the official archive does).
+        grid: voxels of the labels; the range of the benchmark, its 256 x 256 x 32 voxels or a divisor of each.
+        split: ``train`` (00-07, 09, 10) or ``val`` (08); sequences that are not on disk are passed over.
+        image_size: (H, W) of the network's input, pixels.
+        sequences: names of the sequences to use instead of the split's, such as ["00", "08"]; all must exist.
+        pooling: how fine labels become coarse ones (`voxels.pool_semantics`).
+        jitter: ranges of the image augmentation.
+        flip_x: probability of mirroring the ego frame along x, about the middle of the grid.
+        flip_y: probability of mirroring it along y.
+
+    Attributes:
+        units: frames, such as "08/000003", sorted.
+        unit_of: (rows,) every row is its own unit.
+        class_names: the 20 classes, 0 empty.
+        sequences: names of the sequences found.
+
+    Raises:
+        ValueError: an argument is not valid.
+        DataFileError: no frame is found, a frame has no image, or a calibration cannot be read.
+    """
+
+    CLASS_NAMES = CLASS_NAMES
+
+    def __init__(
+        self,
+        root: str,
+        grid: VoxelGrid,
+        split: str = "train",
+        image_size: tuple[int, int] = (192, 608),
+        sequences: Sequence[str] | None = None,
+        pooling: Pooling = "occupied_first",
+        jitter: ImageJitter = DEFAULT_JITTER,
+        flip_x: float = 0.0,
+        flip_y: float = 0.5,
+    ) -> None:
+        self.root, self.grid, self.split, self.pooling, self.jitter = (
+            Path(root).expanduser(),
+            grid,
+            split,
+            pooling,
+            jitter,
+        )
+        self.image_size = checked_image_size(image_size)
+        self.flip = (flip_x, flip_y)
+        self.class_names = CLASS_NAMES
+        self._check_arguments()
+        self._folder, found = self._find_frames(sequences)
+        self.sequences = tuple(sorted(found))
+        self.units = tuple(f"{sequence}/{frame}" for sequence in self.sequences for frame in found[sequence])
+        self.unit_of: NDArray[np.int64] = np.arange(len(self.units), dtype=np.int64)
+        self._calibration = {name: read_calibration(self._folder / name / "calib.txt") for name in self.sequences}
+        logger.info("%s: %d frames of sequences %s", self._folder, len(self.units), ", ".join(self.sequences))
+
+    def _check_arguments(self) -> None:
+        grid = self.grid
+        if not np.allclose((grid.lower, grid.upper), (NATIVE_GRID.lower, NATIVE_GRID.upper), atol=1e-4):
+            raise ValueError(
+                f"grid must span SemanticKITTI's range, {NATIVE_GRID.lower} to {NATIVE_GRID.upper} m, "
+                f"got {grid.lower} to {grid.upper}"
+            )
+        if any(native % count for native, count in zip(NATIVE_GRID.shape, grid.shape, strict=True)):
+            raise ValueError(f"grid.shape must divide {NATIVE_GRID.shape}, got {grid.shape}")
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{self.split}'")
+        if self.pooling not in get_args(Pooling):
+            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got '{self.pooling}'")
+        for name, probability in zip(("flip_x", "flip_y"), self.flip, strict=True):
+            if not 0 <= probability <= 1:
+                raise ValueError(f"{name} must be a probability, got {probability}")
+
+    def _find_frames(self, sequences: Sequence[str] | None) -> tuple[Path, dict[str, list[str]]]:
+        """The folder of the sequences, and the frames of each one found."""
+        wanted = SPLITS[self.split] if sequences is None else tuple(sequences)
+        if not all(isinstance(name, str) for name in wanted) or len(set(wanted)) != len(wanted):
+            raise ValueError(f'sequences must be different names in quotes, such as ["00", "08"], got {sequences!r}')
+        folders = [self.root / "sequences", self.root / "dataset" / "sequences"]
+        folder = next((path for path in folders if path.is_dir()), folders[0])
+        frames = {name: sorted(path.stem for path in (folder / name / "voxels").glob("*.bin")) for name in wanted}
+        found = {name: stems for name, stems in frames.items() if stems}
+        missing = [name for name in wanted if name not in found]
+        if not found or (sequences is not None and missing):
+            raise DataFileError(
+                f"no frame of sequence {', '.join(missing)} under {self.root}: expected files such as "
+                f"{folder / missing[0] / 'voxels' / '000000.bin'}"
+            )
+        for name, stems in found.items():
+            images = {path.stem for path in (folder / name / "image_2").glob("*.png")}
+            lacking = [stem for stem in stems if stem not in images]
+            if lacking:
+                raise DataFileError(
+                    f"{len(lacking)} of {len(stems)} frames of sequence {name} have no image; the first: "
+                    f"{folder / name / 'image_2' / lacking[0]}.png"
+                )
+        return folder, found
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.units)
+
+    def sample(
+        self,
+        row: int,
+        *,
+        annotations: bool = True,
+        label_mask: bool = False,
+        generator: np.random.Generator | None = None,
+    ) -> Sample[CameraInputs, OccupancyAnnotations]:
+        """Read one frame; see `ActiveDataset.sample`.
+
+        ``label_mask`` (seen by a scan) is made from the ``.invalid`` file alone; the ``.label`` file stays closed.
+        """
+        files = self._files(row)
+        image = read_image(files["image"])
+        source_size = (image.height, image.width)
+        if generator is None:
+            augmentation, axes = evaluation_image_augmentation(source_size, self.image_size), []
+        else:
+            augmentation = draw_image_augmentation(generator, source_size, self.image_size, self.jitter)
+            axes = [axis for axis, probability in enumerate(self.flip) if generator.random() < probability]
+        post_rotation, post_translation = image_homography(augmentation)
+        calibration = self._calibration[self.units[row].split("/")[0]]
+        inputs = CameraInputs(
+            images=normalize_image(augment_image(image, augmentation))[None],
+            camera2ego=calibration.camera2ego[None],
+            intrinsics=calibration.intrinsics[None],
+            post_rotation=post_rotation[None],
+            post_translation=post_translation[None],
+            bda=flip_matrix(self.grid, axes),
+        )
+        sample: Sample[CameraInputs, OccupancyAnnotations] = Sample(row, inputs)
+        if annotations or label_mask:
+            invalid = read_invalid(files["invalid"])
+            if annotations:
+                sample.annotations = self._annotations(files["label"], invalid, axes)
+            if label_mask:
+                sample.label_mask = flip_volume(pool_any(~invalid, self.grid.shape), axes)
+        return sample
+
+    def _annotations(self, label: Path, invalid: NDArray[np.bool_], axes: Sequence[int]) -> OccupancyAnnotations:
+        semantics = read_label(label)
+        semantics[invalid] = IGNORE
+        semantics = pool_semantics(semantics, self.grid.shape, len(CLASS_NAMES), self.pooling)
+        return OccupancyAnnotations(flip_volume(semantics, axes), flip_volume(semantics != IGNORE, axes))
+
+    def _files(self, unit: int) -> dict[str, Path]:
+        sequence, frame = self.units[unit].split("/")
+        folder = self._folder / sequence
+        return {
+            "image": folder / "image_2" / f"{frame}.png",
+            "calibration": folder / "calib.txt",
+            "label": folder / "voxels" / f"{frame}.label",
+            "invalid": folder / "voxels" / f"{frame}.invalid",
+        }
+
+    def paths(self, unit: int) -> dict[str, str]:
+        """``image``, ``calibration``, ``label`` and ``invalid`` of a frame, relative to the root."""
+        return {name: path.relative_to(self.root).as_posix() for name, path in self._files(unit).items()}
+
+    def label_problems(self, unit: int) -> list[str]:
+        """What is wrong with the label files of a frame: missing, unreadable, of the wrong size, unknown raw ids."""
+        files, problems = self._files(unit), []
+        for name, read in (("label", read_label), ("invalid", read_invalid)):
+            try:
+                read(files[name])
+            except DataFileError as error:
+                problems.append(str(error))
+        return problems

@@ -1,0 +1,79 @@
+"""The callback that turns the pool pass into summaries, scores and a larger labeled set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from al_lightning.acquisition import Acquisition, Selection, Summarizer
+from al_lightning.data import LabelPool
+from al_lightning.types import Batch, Summary
+
+
+class ActiveLearningCallback(Callback):
+    """Collects a summary of every unit while the Trainer predicts, and selects from it.
+
+    Predictions are reduced on the device, batch by batch; only the summary's few numbers are kept.
+
+    Args:
+        summarizer: what to keep of a prediction.
+        acquisition: how to select.
+        unit_of: (rows,) the unit of each row of the dataset.
+    """
+
+    def __init__(self, summarizer: Summarizer, acquisition: Acquisition, unit_of: NDArray[np.int64]) -> None:
+        self.summarizer, self.acquisition = summarizer, acquisition
+        self.unit_of = torch.from_numpy(unit_of)
+        self.summary: Summary | None = None
+        self._parts: list[Summary] = []
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget the last pass."""
+        self._parts, self.summary = [], None
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch[Any, Any],
+        *_: Any,
+    ) -> None:
+        """Reduce a batch of predictions on their device.
+
+        Raises:
+            RuntimeError: the batch carries annotations, which the pool pass may not see.
+        """
+        if batch.annotations is not None:
+            raise RuntimeError("the pool pass was given annotations; its loader must not read any")
+        fields = {name: values.cpu() for name, values in self.summarizer(batch, outputs).items()}
+        self._parts.append(Summary(batch.index.cpu(), fields))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Join the rows of all batches and ranks, and group them into units."""
+        parts = self._parts
+        if trainer.world_size > 1:
+            gathered: list[list[Summary]] = [[] for _ in range(trainer.world_size)]
+            dist.all_gather_object(gathered, parts)
+            parts = [part for rank in gathered for part in rank]
+        rows = Summary.concatenate(parts)
+        rows = rows.take(torch.argsort(rows.units))
+        self.summary = self.summarizer.group(Summary(self.unit_of[rows.units], rows.fields))
+        self._parts = []
+
+    def select(self, summary: Summary, pool: LabelPool, budget: int, generator: torch.Generator) -> Selection:
+        """Select units of the pool from the summaries of pool and labeled set.
+
+        Raises:
+            ValueError: the summary does not hold every unit exactly once.
+        """
+        if not torch.equal(summary.units.sort().values, torch.arange(len(pool.units))):
+            raise ValueError(f"the summary holds {len(summary)} rows and not each of {len(pool.units)} units once")
+        order = torch.argsort(summary.units)
+        unlabeled, labeled = (order[torch.from_numpy(units)] for units in (pool.unlabeled, pool.labeled))
+        return self.acquisition.select(summary.take(unlabeled), summary.take(labeled), budget, generator)

@@ -1,0 +1,208 @@
+"""The loop: fit, validate, predict over labeled and pool, acquire, expand, next cycle.
+
+Every stage leaves its result in the run directory before the next one begins, and every cycle ends with one atomic
+replacement of the pool file. A run that was killed and started again repeats at most the epochs since its last
+checkpoint and ends with the same selections and metrics, bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities import rank_zero_only
+
+from al_lightning.acquisition import Selection
+from al_lightning.data import ActiveLearningDataModule
+from al_lightning.engine.callback import ActiveLearningCallback
+from al_lightning.engine.console import print_cycle
+from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_labels
+from al_lightning.engine.run_directory import RunDirectory
+from al_lightning.engine.seeding import BatchSeed, derive_seed
+from al_lightning.engine.tracking import Tracker
+from al_lightning.types import Summary
+
+log = logging.getLogger(__name__)
+
+
+class ActiveLearningLoop:
+    """Runs the cycles of an experiment, from wherever its run directory stands.
+
+    Args:
+        run: the run directory.
+        datamodule: labeled rows, pool and validation rows; its pool is the committed one.
+        build_task: makes a task with fresh weights.
+        active_learning: collects summaries and selects.
+        oracle: reveals labels.
+        tracker: Weights & Biases.
+        build_trainer: makes a Trainer for a cycle from the callbacks that the loop adds.
+        cycles: number of cycles; the last one does not acquire.
+        seed_size: units labeled at random before cycle 0.
+        budget: units acquired after every other cycle.
+        weights: ``scratch`` starts each cycle with fresh weights, ``previous`` with the last cycle's.
+        seed: seed of the run.
+        checkpoint_every_n_epochs: epochs between two checkpoints.
+        class_names: names of the classes of a ``class_histogram`` in the summaries, for tracking; may be empty.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        datamodule: ActiveLearningDataModule,
+        build_task: Callable[[], LightningModule],
+        active_learning: ActiveLearningCallback,
+        oracle: LabelOracle,
+        tracker: Tracker,
+        build_trainer: Callable[[list[Callback]], Trainer],
+        *,
+        cycles: int,
+        seed_size: int,
+        budget: int,
+        weights: Literal["scratch", "previous"] = "scratch",
+        seed: int = 0,
+        checkpoint_every_n_epochs: int = 1,
+        class_names: Sequence[str] = (),
+    ) -> None:
+        self.run_dir, self.datamodule, self.pool = run, datamodule, datamodule.pool
+        self.build_task, self.active_learning, self.oracle = build_task, active_learning, oracle
+        self.tracker, self.build_trainer = tracker, build_trainer
+        self.cycles, self.seed_size, self.budget = cycles, seed_size, budget
+        self.weights, self.seed, self.class_names = weights, seed, tuple(class_names)
+        self.checkpoint_every_n_epochs = checkpoint_every_n_epochs
+
+    def run(self) -> None:
+        """Run all cycles that are not done yet.
+
+        Raises:
+            LabelsRequested: an external oracle was asked, and the run has to wait for its answer.
+            MissingLabelsError: labels that are needed now cannot be read.
+        """
+        if self.pool.cycle < 0:
+            self._label_seed_set()
+        else:
+            check_labels(self.datamodule.train, self.pool.labeled.tolist())
+        while self.pool.cycle < self.cycles - 1:
+            metrics = self._train_and_report(self.pool.cycle, last=False)
+            self._acquire(self.pool.cycle, metrics)
+        metrics = self._train_and_report(self.pool.cycle, last=True)
+        self._write(print_cycle, metrics, self.cycles, [])
+
+    def _label_seed_set(self) -> None:
+        units = self.pool.draw(self.seed_size, np.random.default_rng(derive_seed("seed set", self.seed)))
+        try:
+            check_labels(self.datamodule.train, units.tolist())
+        except MissingLabelsError:
+            self.oracle.reveal("seed", units.tolist(), [{} for _ in units])
+        self._commit(units)
+
+    @rank_zero_only
+    def _write(self, write: Callable[..., object], *arguments: Any) -> None:
+        """Let one process write for all."""
+        write(*arguments)
+
+    def _commit(self, units: NDArray[np.int64]) -> None:
+        self.datamodule.expand(units)
+        self._write(self.run_dir.write_pool, self.pool)
+
+    # --- fit, validate, predict ---------------------------------------------------------------------------------------
+
+    def _train_and_report(self, cycle: int, *, last: bool) -> dict[str, float]:
+        """Fit, validate and (unless it is the last cycle) predict, each only if its result is not there yet."""
+        metrics = self.run_dir.read_metrics(cycle)
+        predict = not last and self.run_dir.read_summaries(cycle) is None
+        if metrics is not None:
+            self.run_dir.write_metrics_table(cycle)
+        if metrics is None or predict:
+            task, trainer = self._fit(cycle)
+            if metrics is None:
+                metrics = self._validate(cycle, trainer, task)
+                self._write(self.run_dir.write_metrics, cycle, metrics)
+            if predict:
+                trainer.predict(task, datamodule=self.datamodule, return_predictions=False)
+                self._write(self.run_dir.write_summaries, cycle, self.active_learning.summary)
+        self._write(self.tracker.cycle, metrics)
+        return metrics
+
+    def _fit(self, cycle: int) -> tuple[LightningModule, Trainer]:
+        checkpoint = self.run_dir.cycle(cycle, "checkpoint.ckpt")
+        resume = checkpoint.exists()
+        torch.manual_seed(derive_seed("weights", self.seed, cycle))
+        task = self.build_task()
+        if self.weights == "previous" and cycle > 0:
+            previous = self.run_dir.cycle(cycle - 1, "checkpoint.ckpt")
+            task.load_state_dict(torch.load(previous, map_location="cpu", weights_only=True)["state_dict"])
+        saver = ModelCheckpoint(
+            dirpath=checkpoint.parent,
+            filename=checkpoint.stem,
+            every_n_epochs=self.checkpoint_every_n_epochs,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        trainer = self.build_trainer([BatchSeed(self.seed, cycle), saver, self.active_learning])
+        if resume:
+            log.info("cycle %d goes on from %s", cycle, checkpoint)
+        trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if trainer.current_epoch % self.checkpoint_every_n_epochs:
+            trainer.save_checkpoint(checkpoint)
+        return task, trainer
+
+    def _validate(self, cycle: int, trainer: Trainer, task: LightningModule) -> dict[str, float]:
+        trainer.validate(task, datamodule=self.datamodule, verbose=False)
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        values = {name: found[name] for name in sorted(found, key=lambda name: "/" in name)}  # headline numbers first
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise RuntimeError(f"validation of cycle {cycle} gave {name} = {value}; nothing was written for it")
+        labeled = len(self.pool.labeled)
+        return {"cycle": cycle, "labeled": labeled, "share": labeled / len(self.pool.units), **values}
+
+    # --- acquire ------------------------------------------------------------------------------------------------------
+
+    def _acquire(self, cycle: int, metrics: Mapping[str, float]) -> None:
+        summary = self.run_dir.read_summaries(cycle)
+        assert summary is not None
+        start = time.perf_counter()
+        generator = torch.Generator().manual_seed(derive_seed("acquisition", self.seed, cycle))
+        selection = self.active_learning.select(summary, self.pool, self.budget, generator)
+        log.info(
+            "selected %d of %d units in %.1f s", self.budget, len(self.pool.unlabeled), time.perf_counter() - start
+        )
+        rows = self._selection_rows(selection)
+        self._write(self.run_dir.write_scores, cycle, self._score_columns(selection))
+        self._write(self.run_dir.write_selection, cycle, rows)
+        self._write(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
+        units = selection.units.numpy()
+        self._write(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
+        self.oracle.reveal(f"cycle_{cycle}", units.tolist(), rows)
+        self._commit(units)
+
+    def _score_columns(self, selection: Selection) -> dict[str, Any]:
+        """Scores of every candidate as columns, in the order of the unit numbers."""
+        columns: dict[str, Any] = {"unit": [self.pool.units[unit] for unit in self.pool.unlabeled]}
+        columns |= {name: values.numpy() for name, values in selection.scores.items()}
+        return columns | {"pick": selection.step.numpy()}
+
+    def _selection_rows(self, selection: Selection) -> list[dict[str, Any]]:
+        """The selected units in pick order with their scores at the step of their selection."""
+        position = {int(unit): index for index, unit in enumerate(self.pool.unlabeled)}
+        return [
+            {"pick": pick, "unit": self.pool.units[unit]}
+            | {name: float(values[position[unit]]) for name, values in selection.scores.items()}
+            for pick, unit in enumerate(selection.units.tolist())
+        ]
+
+    def _class_share(self, summary: Summary, units: torch.Tensor) -> dict[str, float] | None:
+        """Mean predicted share of every class over the selected units, where the summaries hold class histograms."""
+        if "class_histogram" not in summary.fields or not self.class_names:
+            return None
+        share = summary["class_histogram"][torch.isin(summary.units, units)].double().mean(dim=0)
+        return dict(zip(self.class_names, share.tolist(), strict=True))

@@ -1,0 +1,198 @@
+"""The run directory: everything a run has earned, and the only state that a restart needs.
+
+config.yaml                 the resolved configuration
+pool.csv                    unit, acquired_at; its replacement is the commit of a cycle
+metrics.csv                 one row a cycle
+cycles/K/checkpoint.ckpt    network, optimizer and progress
+cycles/K/metrics.json       what validation found
+cycles/K/summaries.npz      what the pool pass kept of every unit
+cycles/K/scores.parquet     raw and normalized scores of every candidate
+cycles/K/selection.csv      the selected units in pick order
+requests/cycle_K.csv        labels asked of an external oracle (seed.csv for the seed set)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from al_lightning.data import LabelPool
+from al_lightning.types import Summary
+
+
+class RunDirectoryError(RuntimeError):
+    """The run directory cannot be used; the message says why."""
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file so that a crash leaves either the old content or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """CSV with the union of all columns, in the order of their first appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class RunDirectory:
+    """Reads and writes the files of a run.
+
+    Args:
+        root: the directory; made when first written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for this process; the system frees it when the process ends, however it ends.
+
+        Raises:
+            RunDirectoryError: another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunDirectoryError(f"another process is running on {self.root}; choose another run_dir") from error
+            yield
+
+    # --- configuration -----------------------------------------------------------------------------------------------
+
+    def read_config(self) -> dict[str, Any] | None:
+        """The saved configuration, or None in a new directory.
+
+        Raises:
+            RunDirectoryError: the directory holds other files but no configuration.
+        """
+        path = self.root / "config.yaml"
+        if path.exists():
+            config: dict[str, Any] = yaml.safe_load(path.read_text())
+            return config
+        strangers = (
+            [entry.name for entry in self.root.iterdir() if not entry.name.startswith(".")]
+            if self.root.exists()
+            else []
+        )
+        if strangers:
+            raise RunDirectoryError(f"{self.root} is not empty and no run: it holds {', '.join(sorted(strangers)[:5])}")
+        return None
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Save the resolved configuration."""
+        _write_text(self.root / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+    # --- pool --------------------------------------------------------------------------------------------------------
+
+    def read_pool(self, units: Sequence[str]) -> LabelPool | None:
+        """The committed pool, or None before the seed set.
+
+        Raises:
+            RunDirectoryError: the pool stands for other units than the dataset's.
+        """
+        path = self.root / "pool.csv"
+        if not path.exists():
+            return None
+        pool = LabelPool.from_csv(path.read_text())
+        if pool.units != tuple(units):
+            lost = sorted(set(pool.units) - set(units))[:3] or sorted(set(units) - set(pool.units))[:3]
+            raise RunDirectoryError(
+                f"{path} was written for another dataset: {len(pool.units)} units, now {len(units)}"
+                + (f"; for example {', '.join(lost)}" if lost else ", in another order")
+            )
+        return pool
+
+    def write_pool(self, pool: LabelPool) -> None:
+        """Commit the pool: the one atomic step that ends a cycle."""
+        _write_text(self.root / "pool.csv", pool.to_csv())
+
+    # --- cycles ------------------------------------------------------------------------------------------------------
+
+    def cycle(self, cycle: int, name: str = "") -> Path:
+        """Path of a file of a cycle."""
+        return self.root / "cycles" / str(cycle) / name
+
+    def read_metrics(self, cycle: int) -> dict[str, float] | None:
+        """What validation found in a cycle, or None."""
+        path = self.cycle(cycle, "metrics.json")
+        metrics: dict[str, float] | None = json.loads(path.read_text()) if path.exists() else None
+        return metrics
+
+    def write_metrics(self, cycle: int, metrics: Mapping[str, float]) -> None:
+        """Save a cycle's metrics and write `metrics.csv` anew from those of all cycles so far."""
+        _write_text(self.cycle(cycle, "metrics.json"), json.dumps(dict(metrics), indent=1))
+        self.write_metrics_table(cycle)
+
+    def write_metrics_table(self, last: int) -> None:
+        """Write `metrics.csv` from the metrics of the cycles up to the last one."""
+        rows = [metrics for k in range(last + 1) if (metrics := self.read_metrics(k)) is not None]
+        _write_text(self.root / "metrics.csv", _table(rows))
+
+    def read_summaries(self, cycle: int) -> Summary | None:
+        """What the pool pass kept, or None."""
+        path = self.cycle(cycle, "summaries.npz")
+        if not path.exists():
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            fields = {name: torch.from_numpy(file[name]) for name in file.files}
+        return Summary(fields.pop("units"), fields)
+
+    def write_summaries(self, cycle: int, summary: Summary) -> None:
+        """Save what the pool pass kept."""
+        arrays = {"units": summary.units.numpy()} | {name: values.numpy() for name, values in summary.fields.items()}
+        write_atomically(self.cycle(cycle, "summaries.npz"), lambda file: np.savez(file, **arrays))
+
+    def write_scores(self, cycle: int, columns: Mapping[str, Any]) -> None:
+        """Save the scores of every candidate."""
+        table = pa.table(dict(columns))
+        write_atomically(self.cycle(cycle, "scores.parquet"), lambda file: pq.write_table(table, file))
+
+    def read_selection(self, cycle: int) -> list[str] | None:
+        """Ids of the units selected in a cycle, in pick order, or None."""
+        path = self.cycle(cycle, "selection.csv")
+        if not path.exists():
+            return None
+        return [row["unit"] for row in csv.DictReader(io.StringIO(path.read_text()))]
+
+    def write_selection(self, cycle: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Save the selected units in pick order."""
+        _write_text(self.cycle(cycle, "selection.csv"), _table(rows))
+
+    def request(self, name: str) -> Path:
+        """Path of a request for labels."""
+        return self.root / "requests" / f"{name}.csv"
+
+    def write_request(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Ask for labels."""
+        _write_text(self.request(name), _table(rows))
+        return self.request(name)

@@ -1,0 +1,109 @@
+"""Weights & Biases through Lightning's logger, with the cycle and the number of labels as the axes."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from pytorch_lightning.loggers import WandbLogger
+
+from al_lightning.engine.run_directory import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """What a run tells Weights & Biases.
+
+    One W&B run stands for the whole loop, also after a restart: its id is kept in the run directory.
+
+    Args:
+        directory: the run directory; W&B's files go to ``wandb/`` in it.
+        mode: online, offline or disabled; online falls back to offline, with a warning, where there is no server.
+        config: the resolved configuration.
+        project: name of the project.
+        entity: team or user; None for the account's own.
+        group: runs shown together.
+        name: shown name of the run.
+        timeout: seconds to wait for the server.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        mode: Literal["online", "offline", "disabled"],
+        config: Mapping[str, Any],
+        *,
+        project: str = "al_lightning",
+        entity: str | None = None,
+        group: str | None = None,
+        name: str | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        self.logger: WandbLogger | None = None
+        if mode == "disabled":
+            return
+        arguments: dict[str, Any] = {
+            "project": project, "entity": entity, "group": group, "name": name, "id": self._run_id(directory),
+            "save_dir": str(directory), "resume": "allow", "config": dict(config),
+            "settings": wandb.Settings(init_timeout=timeout),
+        }  # fmt: skip
+        self.logger = WandbLogger(offline=mode == "offline", **arguments)
+        try:
+            run = self.logger.experiment
+        except (wandb.Error, OSError) as error:
+            log.warning(
+                "Weights & Biases cannot be reached (%s); this run is tracked offline: `wandb sync %s` sends it later",
+                error, directory / "wandb",
+            )  # fmt: skip
+            self.logger = WandbLogger(offline=True, **arguments)
+            run = self.logger.experiment
+        for axis in ("cycle", "labeled"):
+            run.define_metric(axis)
+        for pattern in ("mIoU", "IoU*", "majority/*", "cycle_metrics/*"):
+            run.define_metric(pattern, step_metric="labeled")
+        run.define_metric("selected/*", step_metric="cycle")
+
+    @staticmethod
+    def _run_id(directory: Path) -> str:
+        path = directory / ".wandb_run_id"
+        if not path.exists():
+            write_atomically(path, lambda file: file.write(uuid.uuid4().hex[:12].encode()))
+        return path.read_text()
+
+    def cycle(self, metrics: Mapping[str, float]) -> None:
+        """Log a cycle's row of `metrics.csv`."""
+        if self.logger is not None:
+            self.logger.experiment.log(dict(metrics))
+
+    def selection(
+        self, cycle: int, rows: Sequence[Mapping[str, Any]], class_share: Mapping[str, float] | None = None
+    ) -> None:
+        """Log what was selected.
+
+        Args:
+            cycle: number of the cycle that selected.
+            rows: one a unit, in pick order, all with the same columns.
+            class_share: mean predicted share of each class over the selected units.
+        """
+        if self.logger is None:
+            return
+        columns: list[str | int] = list(rows[0])
+        payload: dict[str, Any] = {
+            "cycle": cycle,
+            "selected/units": wandb.Table(columns=columns, data=[list(row.values()) for row in rows]),
+        }
+        if class_share is not None:
+            bars = wandb.Table(columns=["class", "share"], data=[[name, share] for name, share in class_share.items()])
+            payload["selected/class_histogram"] = wandb.plot.bar(bars, "class", "share", title="Selected: class shares")
+            payload |= {f"selected/share/{name}": share for name, share in class_share.items()}
+        self.logger.experiment.log(payload)
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Close the W&B run."""
+        if self.logger is not None:
+            self.logger.experiment.finish(exit_code=exit_code)

@@ -1,0 +1,114 @@
+"""Where image points lie in the ego frame: pure functions, always float32.
+
+Shape letters: B samples, N cameras, D depth bins, h w feature pixels, P points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from al_lightning.types import CameraInputs
+
+
+def key_ego_transforms(sensor2ego: Tensor, ego2global: Tensor, reference: int = 0) -> Tensor:
+    """Camera poses in the ego frame of one reference camera's exposure.
+
+    The cameras of a keyframe fire up to 0.1 s apart while the vehicle moves, so every camera has its own ego pose:
+    ``inv(ego2global[reference]) @ ego2global @ sensor2ego`` (FlashOcc, `get_sensor_transforms`).
+
+    Global translations are hundreds of metres, of which float32 would keep centimetres only where they cancel: the
+    product is formed in float64. Pass float64 poses if you have them.
+
+    Args:
+        sensor2ego: (..., N, 4, 4) camera to ego frame at the camera's own time.
+        ego2global: (..., N, 4, 4) ego to global frame at the camera's own time.
+        reference: the camera whose time counts. TRAP: the official reference is the first camera of the fixed order,
+            CAM_FRONT_LEFT, neither CAM_FRONT nor LIDAR_TOP, although the labels are drawn in the frame of LIDAR_TOP.
+
+    Returns:
+        (..., N, 4, 4) float32 `CameraInputs.camera2ego`.
+    """
+    ego2global = ego2global.double()
+    global2key = torch.linalg.inv(ego2global[..., reference : reference + 1, :, :])
+    camera2key: Tensor = global2key @ ego2global @ sensor2ego.double()
+    return camera2key.float()
+
+
+def depth_values(depth: Sequence[float], device: torch.device | str = "cpu") -> Tensor:
+    """Distances (D,) of the depth bins in metres: start, start + step, ..., below stop.
+
+    Args:
+        depth: (start, stop, step), metres.
+        device: where the result lies.
+
+    Raises:
+        ValueError: the range is not positive or not a whole number of steps.
+    """
+    start, stop, step = depth
+    if not (0 < start < stop and step > 0):
+        raise ValueError(f"depth needs 0 < start < stop and step > 0, got {tuple(depth)}")
+    count = round((stop - start) / step)
+    if count < 1 or abs(start + count * step - stop) > 1e-6 * stop:
+        raise ValueError(f"depth range must be a whole number of steps, got (start, stop, step) = {tuple(depth)}")
+    return start + step * torch.arange(count, device=device, dtype=torch.float32)
+
+
+def frustum(
+    image_size: tuple[int, int], stride: int, depth: Sequence[float], device: torch.device | str = "cpu"
+) -> Tensor:
+    """The points (D, h, w, 3) = (u, v, d) that every camera looks at: pixel column, pixel row, depth.
+
+    TRAP: the columns are ``linspace(0, W - 1, w)``, so the first and last feature pixel sit on the first and last image
+    pixel rather than at the centres of their cells. Trained weights depend on it.
+
+    Args:
+        image_size: (H, W) of the network's input, pixels.
+        stride: image pixels per feature pixel.
+        depth: (start, stop, step), metres.
+        device: where the result lies.
+    """
+    height, width = image_size
+    u = torch.linspace(0, width - 1, width // stride, device=device, dtype=torch.float32)
+    v = torch.linspace(0, height - 1, height // stride, device=device, dtype=torch.float32)
+    d, v, u = torch.meshgrid(depth_values(depth, device), v, u, indexing="ij")
+    return torch.stack((u, v, d), dim=-1)
+
+
+def ego_points(points: Tensor, inputs: CameraInputs) -> Tensor:
+    """Carry image points with depth into the (augmented) ego frame of every sample.
+
+    p1 = inv(post_rotation) (p - post_translation); p2 = (x z, y z, z) of p1; q = R inv(K) p2 + T; result = bda q.
+
+    Args:
+        points: (D, h, w, 3) = (u, v, d), the same for all cameras, as of `frustum`.
+        inputs: a batch; its images are not read.
+
+    Returns:
+        (B, N, D, h, w, 3) metres, float32.
+
+    Raises:
+        ValueError: a point is not finite, so the calibration is broken.
+    """
+    rays = points.reshape(-1, 3) - inputs.post_translation.unsqueeze(-2)
+    rays = _transform(torch.linalg.inv(inputs.post_rotation), rays)
+    rays = torch.cat((rays[..., :2] * rays[..., 2:], rays[..., 2:]), dim=-1)
+    rotation, translation = inputs.camera2ego[..., :3, :3], inputs.camera2ego[..., None, :3, 3]
+    pixel2ego = _transform(rotation, torch.linalg.inv(inputs.intrinsics).mT).mT  # rotation @ inv(K)
+    ego = _transform(pixel2ego, rays) + translation
+    ego = _transform(inputs.bda[:, None, :3, :3], ego) + inputs.bda[:, None, None, :3, 3]
+    if not bool(torch.isfinite(ego).all()):
+        raise ValueError("camera geometry is not finite: check camera2ego, intrinsics, post_rotation, bda")
+    return ego.reshape(*ego.shape[:2], *points.shape)
+
+
+def _transform(matrix: Tensor, vectors: Tensor) -> Tensor:
+    """(..., 3, 3) times each of (..., P, 3).
+
+    Written without a matrix product on purpose: autocast and TF32 would round products to 8 or 11 bits, decimetres at
+    the far end of the frustum.
+    """
+    columns = [matrix[..., None, :, axis] * vectors[..., axis, None] for axis in range(3)]
+    return columns[0] + columns[1] + columns[2]

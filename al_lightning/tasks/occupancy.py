@@ -1,0 +1,85 @@
+"""3D occupancy prediction as a LightningModule: network, loss and metric are injected."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from al_lightning.types import Batch, CameraInputs, OccupancyAnnotations, OccupancyPrediction
+
+OccupancyBatch = Batch[CameraInputs, OccupancyAnnotations]
+
+
+class OccupancyTask(LightningModule):
+    """Train, validate and predict voxel classes.
+
+    Args:
+        network: `CameraInputs` -> `OccupancyPrediction`.
+        loss: (logits (B, K, X, Y, Z), annotations) -> scalar.
+        metric: updated with (prediction, semantics, mask), each (B, X, Y, Z); computes a dictionary of scalars.
+        lr: learning rate of AdamW.
+        weight_decay: weight decay of AdamW, on all parameters as in FlashOcc's recipe.
+        warmup_steps: steps of linear warm-up from a thousandth of ``lr``.
+        schedule: after the warm-up constant (FlashOcc's recipe never decays) or half a cosine down to zero.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        metric: Metric,
+        lr: float = 1e-4,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 200,
+        schedule: Literal["constant", "cosine"] = "constant",
+    ) -> None:
+        super().__init__()
+        self.network, self.loss, self.metric = network, loss, metric
+        self.lr, self.weight_decay, self.warmup_steps, self.schedule = lr, weight_decay, warmup_steps, schedule
+
+    def forward(self, inputs: CameraInputs) -> OccupancyPrediction:
+        """Run the network."""
+        prediction: OccupancyPrediction = self.network(inputs)
+        return prediction
+
+    def training_step(self, batch: OccupancyBatch, batch_idx: int) -> Tensor:
+        """The loss of a labeled batch."""
+        loss: Tensor = self.loss(self(batch.inputs).logits, batch.annotations)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
+        return loss
+
+    def validation_step(self, batch: OccupancyBatch, batch_idx: int) -> None:
+        """Count the voxels of a labeled batch."""
+        assert batch.annotations is not None
+        prediction = self(batch.inputs).logits.argmax(dim=1)
+        self.metric.update(prediction, batch.annotations.semantics, batch.annotations.mask)
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the metric over the whole validation set."""
+        self.log_dict(self.metric.compute(), logger=False)
+        self.metric.reset()
+
+    def predict_step(self, batch: OccupancyBatch, batch_idx: int) -> OccupancyPrediction:
+        """Predict from sensors alone."""
+        prediction: OccupancyPrediction = self(batch.inputs)
+        return prediction
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _lr_factor(self, step: int, total: int) -> float:
+        if step < self.warmup_steps:
+            return max(1e-3, step / self.warmup_steps)
+        if self.schedule == "constant":
+            return 1.0
+        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,437 @@
+"""The dataset on written trees: indexing, labels, calibration, augmentation, oracle boundary, damaged files."""
+
+import os
+import pickle
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from fake_semantickitti import COLORS, IMAGE_SIZE, P2, TR, write_semantickitti
+
+from al_lightning.data import SemanticKITTI
+from al_lightning.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageJitter
+from al_lightning.data.semantickitti_files import NATIVE_GRID, read_calibration, read_invalid, read_label
+from al_lightning.data.voxels import IGNORE, pool_any
+from al_lightning.types import DataFileError, VoxelGrid, collate
+
+COARSE = VoxelGrid(NATIVE_GRID.lower, NATIVE_GRID.upper, (64, 64, 8))
+NO_JITTER = ImageJitter(resize=(0, 0), rotation=(0, 0), flip=0)
+
+opened: list[str] | None = None
+
+
+def _note_opening(event, arguments):
+    if event == "open" and opened is not None:
+        opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note_opening)  # cannot be removed; silent while `opened` is None
+
+
+@pytest.fixture
+def openings():
+    global opened
+    opened = []
+    yield opened
+    opened = None
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kitti")
+    write_semantickitti(root, {"02": 2, "00": 3, "08": 1}, seed=1)
+    return root
+
+
+@pytest.fixture
+def root(pristine, tmp_path):
+    """A copy to damage, of hard links for speed: write to it with `overwrite` alone."""
+    return shutil.copytree(pristine, tmp_path / "kitti", copy_function=os.link)
+
+
+def overwrite(path, content):
+    path.unlink()
+    path.write_bytes(content)
+
+
+def dataset(root, grid=COARSE, **arguments):
+    return SemanticKITTI(str(root), grid, image_size=IMAGE_SIZE, **arguments)
+
+
+def test_index_is_sorted_and_holds_the_split(pristine):
+    train, val = dataset(pristine), dataset(pristine, split="val")
+    assert train.units == ("00/000000", "00/000005", "00/000010", "02/000000", "02/000005")
+    assert val.units == ("08/000000",)
+    assert train.sequences == ("00", "02")
+    assert train.unit_of.tolist() == list(range(5)) == list(range(len(train)))
+    assert dataset(pristine, sequences=["08", "02"]).units == ("02/000000", "02/000005", "08/000000")
+    assert len(train.class_names) == len(SemanticKITTI.CLASS_NAMES) == 20
+
+
+def test_only_frames_with_a_bin_file_belong_to_the_benchmark(root):
+    (root / "sequences/00/voxels/000005.bin").unlink()
+    assert dataset(root).units[:2] == ("00/000000", "00/000010")
+
+
+def test_the_official_archive_has_one_more_folder(root):
+    plain = dataset(root)
+    image = plain.sample(0, annotations=False).inputs.images
+    (root / "dataset").mkdir()
+    (root / "sequences").rename(root / "dataset" / "sequences")
+    nested = dataset(root)
+    assert nested.units == plain.units
+    assert nested.paths(0)["label"] == "dataset/sequences/00/voxels/000000.label"
+    assert torch.equal(nested.sample(0).inputs.images, image)
+
+
+def test_paths_are_relative_to_the_root(pristine):
+    subject = dataset(pristine)
+    assert subject.paths(3) == {
+        "image": "sequences/02/image_2/000000.png",
+        "calibration": "sequences/02/calib.txt",
+        "label": "sequences/02/voxels/000000.label",
+        "invalid": "sequences/02/voxels/000000.invalid",
+    }
+    assert all((pristine / path).is_file() for path in subject.paths(3).values())
+
+
+def test_sample_has_the_shapes_of_the_vocabulary(pristine):
+    subject = dataset(pristine)
+    sample = subject.sample(4, label_mask=True, generator=np.random.default_rng(0))
+    assert sample.row == 4
+    assert {name: tuple(value.shape) for name, value in vars(sample.inputs).items()} == {
+        "images": (1, 3, *IMAGE_SIZE),
+        "camera2ego": (1, 4, 4),
+        "intrinsics": (1, 3, 3),
+        "post_rotation": (1, 3, 3),
+        "post_translation": (1, 3),
+        "bda": (4, 4),
+    }
+    assert {value.dtype for value in vars(sample.inputs).values()} == {torch.float32}
+    assert (sample.annotations.semantics.dtype, sample.annotations.mask.dtype) == (torch.uint8, torch.bool)
+    assert sample.annotations.semantics.shape == sample.annotations.mask.shape == sample.label_mask.shape == (64, 64, 8)
+    batch = collate([sample, subject.sample(1, label_mask=True)])
+    assert batch.inputs.images.shape == (2, 1, 3, *IMAGE_SIZE)
+    assert batch.index.tolist() == [4, 1]
+
+
+def test_a_copy_for_another_process_reads_the_same(pristine):
+    subject = dataset(pristine)
+    copy = pickle.loads(pickle.dumps(subject))
+    assert torch.equal(copy.sample(2).annotations.semantics, subject.sample(2).annotations.semantics)
+
+
+# --- labels
+
+
+def write_frame(root, label, invalid=None, frame="000000"):
+    stem = root / "sequences/00/voxels" / frame
+    overwrite(stem.with_suffix(".label"), label.astype("<u2").tobytes())
+    invalid = np.zeros(NATIVE_GRID.shape, bool) if invalid is None else invalid
+    overwrite(stem.with_suffix(".invalid"), np.packbits(invalid).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (0, 0),
+        (1, IGNORE),
+        (52, IGNORE),
+        (99, IGNORE),
+        (10, 1),
+        (252, 1),
+        (60, 9),
+        (13, 5),
+        (257, 5),
+        (255, 8),
+        (81, 19),
+    ],
+)
+def test_raw_ids_become_classes(root, raw, expected):
+    label = np.zeros(NATIVE_GRID.shape, np.uint16)
+    label[5, 6, 7] = raw
+    write_frame(root, label)
+    annotations = dataset(root, NATIVE_GRID).sample(0).annotations
+    assert annotations.mask[5, 6, 7].item() == (expected != IGNORE)
+    assert annotations.semantics[5, 6, 7] == expected
+    annotations.semantics[5, 6, 7] = 0
+    assert not annotations.semantics.any()
+    assert annotations.mask.sum() == 256 * 256 * 32 - (expected == IGNORE)
+
+
+def test_invalid_voxels_do_not_count_and_bits_are_most_significant_first(root):
+    label, invalid = np.full(NATIVE_GRID.shape, 40, np.uint16), np.zeros(NATIVE_GRID.shape, bool)
+    invalid[3, 4, 8] = True
+    write_frame(root, label, invalid)
+    packed = (root / "sequences/00/voxels/000000.invalid").read_bytes()
+    assert packed[((3 * 256 + 4) * 32 + 8) // 8] == 0b1000_0000
+    sample = dataset(root, NATIVE_GRID).sample(0, label_mask=True)
+    assert torch.nonzero(~sample.annotations.mask).tolist() == [[3, 4, 8]]
+    assert torch.equal(sample.label_mask, sample.annotations.mask)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 8), (128, 128, 16), (256, 128, 4)])
+@pytest.mark.parametrize("pooling", ["occupied_first", "majority"])
+def test_coarse_labels_are_pooled_fine_ones(pristine, shape, pooling):
+    grid = VoxelGrid(NATIVE_GRID.lower, NATIVE_GRID.upper, shape)
+    fine = dataset(pristine, NATIVE_GRID).sample(1, label_mask=True)
+    coarse = dataset(pristine, grid, pooling=pooling).sample(1, label_mask=True)
+    blocks = fine.annotations.semantics.numpy()
+    for axis, (native, count) in enumerate(zip(NATIVE_GRID.shape, shape, strict=True)):
+        blocks = np.stack(np.split(blocks, count, axis=axis + axis), axis=axis)
+        assert native % count == 0
+    blocks = blocks.reshape(*shape, -1)
+    votes = np.stack([(blocks == c).sum(-1) for c in range(20)], axis=-1)
+    labelled = votes.sum(-1) > 0
+    np.testing.assert_array_equal(coarse.annotations.mask, labelled)
+    if pooling == "occupied_first":
+        votes[..., 0] = votes[..., 1:].sum(-1) == 0
+    np.testing.assert_array_equal(coarse.annotations.semantics[coarse.annotations.mask], votes.argmax(-1)[labelled])
+    np.testing.assert_array_equal(coarse.label_mask, pool_any(fine.label_mask.numpy(), shape))
+
+
+# --- oracle boundary
+
+
+def test_without_annotations_no_label_file_is_opened(pristine, openings):
+    subject = dataset(pristine)
+    for row in range(len(subject)):
+        sample = subject.sample(row, annotations=False, generator=np.random.default_rng(0))
+        assert sample.annotations is None
+        assert sample.label_mask is None
+    assert sum(name.endswith(".png") for name in openings) == len(subject)  # the hook sees what is opened
+    assert not [name for name in openings if name.endswith((".label", ".invalid", ".occluded", ".bin"))]
+
+
+def test_the_visibility_mask_opens_the_invalid_file_alone(pristine, openings):
+    sample = dataset(pristine).sample(0, annotations=False, label_mask=True)
+    assert sample.annotations is None
+    assert 0 < sample.label_mask.float().mean() < 1
+    assert [name[-8:] for name in openings if "voxels" in name] == [".invalid"]
+
+
+def test_a_pool_may_wait_for_its_labels(root):
+    for path in root.glob("sequences/00/voxels/*"):
+        if path.suffix in (".label", ".invalid"):
+            path.unlink()
+    subject = dataset(root)
+    subject.sample(0, annotations=False)
+    problems = subject.label_problems(0)
+    assert len(problems) == 2
+    assert "000000.label" in problems[0]
+    assert "000000.invalid" in problems[1]
+    with pytest.raises(DataFileError, match=r"000000\.invalid"):
+        subject.sample(0)
+    assert subject.label_problems(3) == []
+
+
+# --- camera
+
+
+def test_points_project_as_with_the_official_matrices(pristine):
+    sample = dataset(pristine).sample(0, annotations=False)
+    points = np.random.default_rng(0).uniform((4, -20, -2), (50, 20, 3), (100, 3))
+    homogeneous = np.c_[points, np.ones(100)]
+    official = homogeneous @ (P2 @ np.vstack([TR, [0, 0, 0, 1]])).T
+    in_camera = homogeneous @ np.linalg.inv(sample.inputs.camera2ego[0].double().numpy()).T
+    ours = in_camera[:, :3] @ sample.inputs.intrinsics[0].double().numpy().T
+    np.testing.assert_allclose(ours[:, :2] / ours[:, 2:], official[:, :2] / official[:, 2:], atol=1e-3)
+    np.testing.assert_allclose(ours[:, 2], official[:, 2], atol=1e-5)
+    rotation = sample.inputs.camera2ego[0, :3, :3]
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+def test_labels_and_image_stay_together_under_augmentation(pristine, seed):
+    """The nearest occupied voxel on a pixel's ray has the colour of that pixel, through all matrices."""
+    subject = dataset(pristine, NATIVE_GRID, flip_x=0.5)
+    generator = None if seed is None else np.random.default_rng(seed)
+    matches = total = 0
+    for row in (0, 1):
+        sample = subject.sample(row, generator=generator)
+        raw = raw_volume(subject, row, sample.inputs.bda)
+        centers = NATIVE_GRID.centers()[raw > 0]
+        ids = raw[raw > 0]
+        pixels, depth = project(sample.inputs, centers)
+        inside = (pixels[:, 0] > 2) & (pixels[:, 0] < IMAGE_SIZE[1] - 3) & (pixels[:, 1] > 2) & (depth > 2)
+        inside &= pixels[:, 1] < IMAGE_SIZE[0] - 3
+        pixels, depth, ids = pixels[inside].long(), depth[inside], ids[inside]
+        order = (-depth).argsort(stable=True)  # far to near: the nearest is written last
+        nearest = np.zeros(IMAGE_SIZE, dtype=int)
+        nearest[pixels[order, 1], pixels[order, 0]] = ids[order]
+        image = sample.inputs.images[0].permute(1, 2, 0) * torch.tensor(IMAGENET_STD) + torch.tensor(IMAGENET_MEAN)
+        rows, columns = np.nonzero(nearest)
+        expected = np.array([COLORS[raw_id] for raw_id in nearest[rows, columns]])
+        seen = image.numpy()[rows, columns]
+        black = seen.max(axis=1) < 8  # outside the source image
+        matches += (np.abs(seen - expected).max(axis=1) < 40)[~black].sum()
+        total += (~black).sum()
+    print(matches / total, total, sample.inputs.bda.diag())
+    assert total > 3000
+    assert matches / total > 0.85  # edges are blurred, boxes drawn as their bounding rectangles
+
+
+def raw_volume(subject, row, bda):
+    """Raw ids of a frame, flipped as the matrix says."""
+    raw = np.fromfile(subject.root / subject.paths(row)["label"], "<u2").reshape(NATIVE_GRID.shape).astype(np.int32)
+    return torch.from_numpy(raw).flip([axis for axis in range(3) if bda[axis, axis] < 0])
+
+
+def project(inputs, points):
+    points = torch.cat([points, torch.ones(len(points), 1)], dim=1) @ inputs.bda.inverse().T
+    rays = (points @ inputs.camera2ego[0].inverse().T)[:, :3] @ inputs.intrinsics[0].T
+    pixels = torch.cat([rays[:, :2] / rays[:, 2:], torch.ones(len(rays), 1)], dim=1)
+    return (pixels @ inputs.post_rotation[0].T + inputs.post_translation[0])[:, :2], rays[:, 2]
+
+
+# --- augmentation
+
+
+@pytest.mark.parametrize("axes", [[], [0], [1], [0, 1]])
+def test_flips_of_the_ego_frame_keep_a_points_label(pristine, axes):
+    subject = dataset(pristine, jitter=NO_JITTER, flip_x=float(0 in axes), flip_y=float(1 in axes))
+    plain = subject.sample(0, label_mask=True)
+    flipped = subject.sample(0, label_mask=True, generator=np.random.default_rng(0))
+    assert torch.equal(plain.inputs.bda, torch.eye(4))
+    assert torch.equal(flipped.inputs.images, plain.inputs.images)
+    centers = COARSE.centers().reshape(-1, 3)
+    moved = centers @ flipped.inputs.bda[:3, :3].T + flipped.inputs.bda[:3, 3]
+    index = ((moved - torch.tensor(COARSE.lower)) / torch.tensor(COARSE.voxel_size)).floor().long()
+    for before, after in (
+        (plain.annotations.semantics, flipped.annotations.semantics),
+        (plain.annotations.mask, flipped.annotations.mask),
+        (plain.label_mask, flipped.label_mask),
+    ):
+        assert torch.equal(before.reshape(-1), after[tuple(index.T)])
+    assert bool(axes) != torch.equal(plain.annotations.semantics, flipped.annotations.semantics)
+
+
+def test_chance_comes_from_the_generator_alone(pristine):
+    subject = dataset(pristine)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    first, again = (subject.sample(0, generator=np.random.default_rng(4)) for _ in range(2))
+    other, plain = subject.sample(0, generator=np.random.default_rng(5)), subject.sample(0)
+    assert torch.equal(first.inputs.images, again.inputs.images)
+    assert torch.equal(first.inputs.bda, again.inputs.bda)
+    assert torch.equal(first.annotations.semantics, again.annotations.semantics)
+    assert not torch.equal(first.inputs.images, other.inputs.images)
+    assert torch.equal(plain.inputs.images, subject.sample(0).inputs.images)
+    assert torch.equal(plain.inputs.bda, torch.eye(4))
+    assert torch.equal(torch.get_rng_state(), state)
+    flips = [subject.sample(0, annotations=False, generator=np.random.default_rng(s)).inputs.bda for s in range(40)]
+    assert 8 <= sum(bda[1, 1].item() < 0 for bda in flips) <= 32
+    assert all(bda[0, 0] == 1 and bda[2, 2] == 1 for bda in flips)
+
+
+# --- wrong arguments, damaged files
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "test"}, "split must be one of train, val"),
+        ({"grid": VoxelGrid((0, -25.6, -2), (51.2, 25.6, 4.4), (100, 128, 16))}, r"grid\.shape must divide"),
+        ({"grid": VoxelGrid((0, -25.6, -2), (51.2, 25.6, 4.4), (512, 256, 32))}, r"grid\.shape must divide"),
+        ({"grid": VoxelGrid((-51.2, -51.2, -2), (51.2, 51.2, 4.4), (64, 64, 8))}, "must span"),
+        ({"pooling": "mean"}, "pooling must be one of"),
+        ({"flip_y": 2.0}, "flip_y must be a probability"),
+        ({"sequences": [0, 8]}, "in quotes"),
+        ({"sequences": ["00", "00"]}, "different names"),
+    ],
+)
+def test_wrong_arguments_are_refused(pristine, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        dataset(pristine, **arguments)
+
+
+@pytest.mark.parametrize("size", [(192,), (0, 10), (1.5, 3), (1, 2, 3)])
+def test_wrong_image_sizes_are_refused(pristine, size):
+    with pytest.raises(ValueError, match="image_size"):
+        SemanticKITTI(str(pristine), COARSE, image_size=size)
+
+
+def test_nothing_found_says_what_was_expected(tmp_path, root):
+    with pytest.raises(DataFileError, match=rf"{tmp_path}.*sequences/00/voxels/000000\.bin"):
+        dataset(tmp_path)
+    with pytest.raises(DataFileError, match="sequence 09"):
+        dataset(root, sequences=["00", "09"])  # what is asked for by name must be there
+    (root / "sequences/02/image_2/000005.png").unlink()
+    with pytest.raises(DataFileError, match=r"1 of 2 frames of sequence 02 .*image_2/000005\.png"):
+        dataset(root)
+
+
+def damage(path, kind):
+    data = path.read_bytes()
+    if kind == "missing":
+        path.unlink()
+    elif kind == "empty":
+        overwrite(path, b"")
+    elif kind == "truncated":
+        overwrite(path, data[:-1])
+    elif kind == "too long":
+        overwrite(path, data + b"\0\0")
+    else:
+        path.unlink()
+        path.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "too long", "folder"])
+@pytest.mark.parametrize("name", ["label", "invalid"])
+def test_damaged_labels_are_named(root, name, kind):
+    subject = dataset(root)
+    path = root / subject.paths(2)[name]
+    expected = {"label": "4,194,304", "invalid": "262,144"}[name]
+    damage(path, kind)
+    pattern = str(path) + (f" must have {expected} bytes, found" if kind in ("empty", "truncated", "too long") else "")
+    with pytest.raises(DataFileError, match=pattern):
+        subject.sample(2)
+    (problem,) = subject.label_problems(2)
+    assert str(path) in problem
+    subject.sample(2, annotations=False)  # the sensors are whole
+
+
+def test_unknown_raw_ids_are_named(root):
+    label = np.zeros(NATIVE_GRID.shape, np.uint16)
+    label[0, 0, :3] = (40, 7, 300)
+    write_frame(root, label, invalid=np.ones(NATIVE_GRID.shape, bool))
+    with pytest.raises(DataFileError, match=r"000000\.label holds unknown raw class ids: \[7, 300\]"):
+        dataset(root).sample(0)
+    assert len(dataset(root).label_problems(0)) == 1
+
+
+def test_a_damaged_image_is_named(root):
+    subject = dataset(root)
+    overwrite(root / subject.paths(1)["image"], b"no image")
+    with pytest.raises(DataFileError, match=r"image_2/000005\.png"):
+        subject.sample(1, annotations=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("P2: 1 0 0 0 0 1 0 0 0 0 1 0\n", "12 finite numbers after 'Tr:', found 0"),
+        ("P2: 1 0 0 0 0 1 0 0 0 0 1\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "after 'P2:', found 11"),
+        ("P2: 1 0 0 0 0 x 0 0 0 0 1 0\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "'P2' holds something that is no number"),
+        ("P2: 1 0 0 0 0 nan 0 0 0 0 1 0\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "finite"),
+        ("P2: 0 0 0 0 0 0 0 0 0 0 0 0\nTr: 1 0 0 0 0 1 0 0 0 0 1 0\n", "cannot be inverted"),
+    ],
+)
+def test_a_damaged_calibration_is_named_at_once(root, text, message):
+    path = root / "sequences/02/calib.txt"
+    overwrite(path, text.encode())
+    with pytest.raises(DataFileError, match=message) as caught:
+        dataset(root)
+    assert str(path) in str(caught.value)
+    path.unlink()
+    with pytest.raises(DataFileError, match=str(path)):
+        dataset(root)
+
+
+def test_readers_alone(pristine):
+    voxels = pristine / "sequences/00/voxels"
+    assert read_label(voxels / "000000.label").shape == read_invalid(voxels / "000000.invalid").shape == (256, 256, 32)
+    K = read_calibration(pristine / "sequences/00/calib.txt").intrinsics
+    np.testing.assert_allclose(K, P2[:, :3], rtol=1e-6)

@@ -1,0 +1,48 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+DRIVER = Path(__file__).resolve().parents[1] / "kill_driver.py"
+STAGES = (
+    "before training_step", "after training_step", "before checkpoint", "after checkpoint", "before validation_step",
+    "end of metrics.json", "after metrics.json", "end of metrics.csv", "before predict_step", "end of summaries.npz",
+    "after summaries.npz", "end of scores.parquet", "after scores.parquet", "end of selection.csv",
+    "after selection.csv", "start of pool.csv", "end of pool.csv", "after pool.csv", "end of config.yaml",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+    root = tmp_path_factory.mktemp("crash")
+    done = subprocess.run([sys.executable, DRIVER, root], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return root, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_stage_was_killed(killed: tuple[Path, dict]) -> None:
+    assert set(STAGES) <= set(killed[1]["killed"])
+
+
+@pytest.mark.parametrize("run", ["stages_0", "stages_1", "stages_2", "random", "timed"])
+def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(killed: tuple[Path, dict], run: str) -> None:
+    root = killed[0]
+    for name in ("pool.csv", "metrics.csv", "cycles/0/selection.csv", "cycles/1/selection.csv"):
+        assert (root / run / name).read_bytes() == (root / "undisturbed" / name).read_bytes(), name
+    for cycle in (0, 1):
+        path = f"cycles/{cycle}/scores.parquet"
+        assert pq.read_table(root / run / path).equals(pq.read_table(root / "undisturbed" / path))
+    for cycle in (0, 1, 2):
+        path = f"cycles/{cycle}/checkpoint.ckpt"
+        ours, theirs = (
+            torch.load(root / name / path, weights_only=True)["state_dict"] for name in (run, "undisturbed")
+        )
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_nothing_half_written_is_left_behind(killed: tuple[Path, dict]) -> None:
+    assert not list((killed[0] / "undisturbed").rglob("*.partial"))

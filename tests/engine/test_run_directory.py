@@ -1,0 +1,93 @@
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from al_lightning.data import LabelPool
+from al_lightning.engine import RunDirectory, RunDirectoryError
+from al_lightning.engine.run_directory import write_atomically
+from al_lightning.types import Summary
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.csv"
+    write_atomically(path, lambda file: file.write(b"old"))
+
+    def fail(file) -> None:
+        file.write(b"half of the n")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+
+
+def test_a_pool_of_another_dataset_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_pool(["a", "b"]) is None
+    pool = LabelPool(["a", "b"])
+    pool.acquire([1])
+    run.write_pool(pool)
+    again = run.read_pool(["a", "b"])
+    assert again is not None
+    assert again.acquired_at.tolist() == [-1, 0]
+    with pytest.raises(RunDirectoryError, match=r"another dataset: 2 units, now 2; for example b"):
+        run.read_pool(["a", "c"])
+    with pytest.raises(RunDirectoryError, match="in another order"):
+        run.read_pool(["b", "a"])
+
+
+def test_a_foreign_directory_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(RunDirectoryError, match=r"is not empty and no run: it holds thesis\.tex"):
+        RunDirectory(tmp_path).read_config()
+
+
+def test_summaries_come_back_exactly(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.read_summaries(2) is None
+    summary = Summary(torch.tensor([4, 1]), {"entropy": torch.rand(2), "class_histogram": torch.rand(2, 3).double()})
+    run.write_summaries(2, summary)
+    again = run.read_summaries(2)
+    assert again is not None
+    assert torch.equal(again.units, summary.units)
+    for name, values in summary.fields.items():
+        assert torch.equal(again[name], values)
+        assert again[name].dtype == values.dtype
+
+
+def test_metrics_csv_has_one_row_a_cycle_and_leaves_unknown_values_empty(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.write_metrics(0, {"cycle": 0, "labeled": 4, "mIoU": 0.125})
+    run.write_metrics(1, {"cycle": 1, "labeled": 8, "mIoU": 0.25, "IoU/car": 0.5})
+    assert (tmp_path / "metrics.csv").read_text() == "cycle,labeled,mIoU,IoU/car\n0,4,0.125,\n1,8,0.25,0.5\n"
+
+
+def _hold(root: Path, ready, leave) -> None:
+    with RunDirectory(root).lock():
+        ready.set()
+        leave.wait(30)
+
+
+def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, leave = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(tmp_path, ready, leave))
+    holder.start()
+    assert ready.wait(30)
+    with pytest.raises(RunDirectoryError, match="another process"), RunDirectory(tmp_path).lock():
+        pass
+    holder.kill()  # no clean-up of its own: the system frees the lock
+    holder.join()
+    with RunDirectory(tmp_path).lock():
+        pass
+
+
+def test_saved_scores_can_be_read_by_anyone(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    run = RunDirectory(tmp_path)
+    run.write_scores(0, {"unit": ["a", "b"], "score": np.array([0.5, 1.0])})
+    assert pq.read_table(run.cycle(0, "scores.parquet")).to_pydict() == {"unit": ["a", "b"], "score": [0.5, 1.0]}

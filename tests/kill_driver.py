@@ -1,0 +1,132 @@
+"""Runs the loop in forked processes, kills them by SIGKILL at chosen moments, and starts them again.
+
+Everything is imported once; each attempt is a fork, so that many attempts take seconds. Run as
+``python kill_driver.py FOLDER``; prints one JSON line that says where the attempts were killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from fake_occupancy import write_experiment, write_frames
+from pytorch_lightning import Trainer
+
+from al_lightning import cli
+from al_lightning.engine import run_directory
+from al_lightning.tasks import OccupancyTask
+
+RANDOM_KILLS = 8
+
+
+class Events:
+    """Counts what happens in a run and kills the process at one moment of it."""
+
+    def __init__(self, stop: Callable[[str, int], bool], log: Path) -> None:
+        self.stop, self.log, self.count = stop, log, 0
+
+    def happen(self, name: str) -> None:
+        self.count += 1
+        with self.log.open("a") as file:
+            file.write(name + "\n")
+        if self.stop(name, self.count):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, attribute: str, name: Callable[..., str]) -> None:
+        original = getattr(owner, attribute)
+
+        def wrapped(*arguments: Any, **keywords: Any) -> Any:
+            label = name(*arguments)
+            self.happen(f"before {label}")
+            result = original(*arguments, **keywords)
+            self.happen(f"after {label}")
+            return result
+
+        setattr(owner, attribute, wrapped)
+
+
+def watch(events: Events) -> None:
+    """Report every training, validation and prediction step, every checkpoint and every file of the run."""
+    for step in ("training_step", "validation_step", "predict_step"):
+        events.around(OccupancyTask, step, lambda *_, step=step: step)
+    events.around(Trainer, "save_checkpoint", lambda *_: "checkpoint")
+    original = run_directory.write_atomically
+
+    def write(path: Path, write_content: Callable[[Any], object]) -> None:
+        def with_event(file: Any) -> None:
+            events.happen(f"start of {path.name}")
+            write_content(file)
+            file.flush()
+            events.happen(f"end of {path.name}")  # written in part, not yet in place
+
+        original(path, with_event)
+        events.happen(f"after {path.name}")
+
+    run_directory.write_atomically = write
+
+
+def attempt(root: Path, run: str, stop: Callable[[str, int], bool], *, kill_after: float | None = None) -> bool:
+    """One process; True if it ended by itself."""
+    log = root / "events.log"
+    log.write_text("")
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            torch.set_num_threads(1)
+            with (root / "output.log").open("a") as output:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                watch(Events(stop, log))
+                words = ["experiment=fake", f"data.root={root / 'data'}", f"run_dir={root / run}"]
+                status = cli.main(words, root / "configs")
+        finally:
+            os._exit(status)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return False
+    assert os.WIFEXITED(status), status
+    assert os.WEXITSTATUS(status) == 0, (root / "output.log").read_text()[-4000:]
+    return True
+
+
+def main(root: Path) -> None:
+    write_frames(root / "data")
+    write_experiment(root / "configs")
+    assert attempt(root, "undisturbed", lambda name, count: False)
+    events = (root / "events.log").read_text().split("\n")[:-1]
+    kinds = list(dict.fromkeys(events))
+    killed = []
+    for kind in kinds:  # one run directory a handful of kinds, so that every cycle meets its kills
+        run = f"stages_{kinds.index(kind) // 8}"
+        if not attempt(root, run, lambda name, count, kind=kind: name == kind):
+            killed.append(kind)
+    for group in range((len(kinds) + 7) // 8):
+        assert attempt(root, f"stages_{group}", lambda name, count: False)
+    chance = random.Random(0)
+    for _ in range(RANDOM_KILLS):
+        number = chance.randrange(2, len(events) // 2)
+        attempt(root, "random", lambda name, count, number=number: count == number)
+    assert attempt(root, "random", lambda name, count: False)
+    start = time.perf_counter()
+    attempt(root, "timed_reference", lambda name, count: False)
+    duration = time.perf_counter() - start
+    for _ in range(RANDOM_KILLS // 2):
+        attempt(root, "timed", lambda name, count: False, kill_after=chance.uniform(0.1, 0.8) * duration)
+    assert attempt(root, "timed", lambda name, count: False)
+    print(json.dumps({"killed": killed, "events": len(events)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,122 @@
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from al_lightning.models import ResNet, load_checkpoint
+from al_lightning.types import DataFileError
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+@pytest.fixture
+def source():
+    source = network(seed=1)
+    source(torch.randn(8, 3))  # moves the BN statistics
+    return source
+
+
+def equal(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "meta": {"epoch": 24}},
+        lambda state: {"epoch": 24, "state_dict": state, "updates": 42_240},
+        lambda state: {f"module.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}},
+        lambda state: {key: value.double() if value.is_floating_point() else value for key, value in state.items()},
+    ],
+    ids=["plain", "wrapped", "ema", "module prefix", "wrapped module prefix", "float64"],
+)
+def test_layouts(tmp_path, source, wrap):
+    torch.save(wrap(source.state_dict()), tmp_path / "weights.pth")
+    target = network()
+    assert not equal(target, source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_checkpoint(target, tmp_path / "weights.pth")
+    assert equal(target, source)
+
+
+def test_prefix_of_some_keys_stays(tmp_path, source):
+    state = source.state_dict()
+    state["module.0.weight"] = state.pop("0.weight")
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"1 missing: 0.weight; 1 unexpected: module.0.weight$"):
+        load_checkpoint(network(), tmp_path / "weights.pth")
+
+
+def mixed(source):
+    state = source.state_dict()
+    state["2.weight"] = torch.zeros(7, 4)
+    state["head.bias"] = torch.zeros(2)
+    del state["0.bias"]
+    return state
+
+
+def test_strict_names_every_problem_and_changes_nothing(tmp_path, source):
+    torch.save(mixed(source), tmp_path / "weights.pth")
+    target = network()
+    message = (
+        "1 missing: 0.bias; 1 unexpected: head.bias; 1 of another shape: 2.weight (7, 4), needs (2, 4)"  # one line
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_checkpoint(target, tmp_path / "weights.pth")
+    assert equal(target, network())
+
+
+def test_not_strict_loads_what_fits_and_warns(tmp_path, source):
+    torch.save(mixed(source), tmp_path / "weights.pth")
+    target = network()
+    with pytest.warns(UserWarning, match="loaded in part: 1 missing: 0.bias; 1 unexpected: head.bias; 1 of another"):
+        load_checkpoint(target, tmp_path / "weights.pth", strict=False)
+    assert torch.equal(target[0].weight, source[0].weight)
+    assert torch.equal(target[1].running_mean, source[1].running_mean)
+    assert torch.equal(target[2].weight, network()[2].weight)
+
+
+def test_long_lists_are_abbreviated(tmp_path):
+    torch.save({"fc.weight": torch.zeros(1), "conv1.weight": torch.zeros(8, 3, 7, 7)}, tmp_path / "weights.pth")
+    backbone = ResNet("basic", (1, 1, 1, 1), width=8)
+    missing = len(backbone.state_dict()) - 1
+    with pytest.raises(ValueError, match=rf"{missing} missing: (\S+, ){{10}}and {missing - 10} more; 1 unexpected"):
+        load_checkpoint(backbone, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_weights_of_something_else_are_an_error_in_any_case(tmp_path, strict):
+    torch.save({"encoder.weight": torch.zeros(2)}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match=r"nothing in checkpoint .*weights\.pth fits"):
+        load_checkpoint(network(), tmp_path / "weights.pth", strict=strict)
+
+
+class Payload:
+    """Unpickling this would run code."""
+
+    def __reduce__(self):
+        return print, ("code ran",)
+
+
+@pytest.mark.parametrize("content", ["nothing", "garbage", "truncated", "empty", "code", "number", "no tensors"])
+def test_unreadable_files_are_named(tmp_path, source, content, capsys):
+    path = tmp_path / "weights.pth"
+    torch.save(source.state_dict(), path)
+    whole = path.read_bytes()
+    if content == "nothing":
+        path.unlink()
+    elif content in ("garbage", "truncated", "empty"):
+        path.write_bytes({"garbage": b"no checkpoint", "truncated": whole[: len(whole) // 2], "empty": b""}[content])
+    else:
+        torch.save({"code": Payload(), "number": 3, "no tensors": {"state_dict": {"epoch": 3}}}[content], path)
+    with pytest.raises(DataFileError, match=r"weights\.pth"):
+        load_checkpoint(network(), path)
+    assert "code ran" not in capsys.readouterr().out
