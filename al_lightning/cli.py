@@ -193,6 +193,7 @@ def _tracker(config: ExperimentConfig, resolved: dict[str, Any], root: Path) -> 
         entity=tracking.entity,
         group=tracking.group,
         name=str(root),
+        timeout=tracking.timeout,
     )
 
 

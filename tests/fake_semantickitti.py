@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy.spatial import ConvexHull
 
 SHAPE, VOXEL, LOWER = (256, 256, 32), 0.2, np.array([0.0, -25.6, -2.0])
 IMAGE_SIZE = (48, 152)  # (H, W)
@@ -110,7 +111,6 @@ def _image(boxes: list[tuple[int, np.ndarray, np.ndarray]], rng: np.random.Gener
         corners = _pixels(
             np.array([(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])])
         )
-        u, v = zip(*corners, strict=True)
-        draw.rectangle((min(u), min(v), max(u), max(v)), fill=COLORS[raw_id])
+        draw.polygon([corners[vertex] for vertex in ConvexHull(corners).vertices], fill=COLORS[raw_id])
     noisy = np.asarray(image) + rng.normal(0.0, 6.0, (*IMAGE_SIZE, 3))
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))

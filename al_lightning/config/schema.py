@@ -94,6 +94,7 @@ class TrackingConfig:
     project: str = _key("name of the project", "al_lightning")
     entity: str | None = _key("team or user, or null for the account's own", None)
     group: str | None = _key("runs shown together, or null", None)
+    timeout: float = _key("seconds to wait for the server before tracking goes on offline", 60.0)
 
 
 @dataclass

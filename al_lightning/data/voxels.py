@@ -50,6 +50,8 @@ def pool_semantics(
     """
     if pooling not in get_args(Pooling):
         raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got '{pooling}'")
+    if shape == semantics.shape:
+        return semantics.copy()
     pooled = np.where(pool_any(semantics != IGNORE, shape), np.uint8(0), np.uint8(IGNORE)).reshape(-1)
 
     # Few voxels are occupied: count votes only in the coarse voxels that they touch.

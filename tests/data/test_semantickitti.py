@@ -243,47 +243,44 @@ def test_points_project_as_with_the_official_matrices(pristine):
     torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("seed", [None, 0, 1, 2])
-def test_labels_and_image_stay_together_under_augmentation(pristine, seed):
-    """The nearest occupied voxel on a pixel's ray has the colour of that pixel, through all matrices."""
-    subject = dataset(pristine, NATIVE_GRID, flip_x=0.5)
-    generator = None if seed is None else np.random.default_rng(seed)
-    matches = total = 0
-    for row in (0, 1):
-        sample = subject.sample(row, generator=generator)
-        raw = raw_volume(subject, row, sample.inputs.bda)
-        centers = NATIVE_GRID.centers()[raw > 0]
-        ids = raw[raw > 0]
-        pixels, depth = project(sample.inputs, centers)
-        inside = (pixels[:, 0] > 2) & (pixels[:, 0] < IMAGE_SIZE[1] - 3) & (pixels[:, 1] > 2) & (depth > 2)
-        inside &= pixels[:, 1] < IMAGE_SIZE[0] - 3
-        pixels, depth, ids = pixels[inside].long(), depth[inside], ids[inside]
-        order = (-depth).argsort(stable=True)  # far to near: the nearest is written last
-        nearest = np.zeros(IMAGE_SIZE, dtype=int)
-        nearest[pixels[order, 1], pixels[order, 0]] = ids[order]
-        image = sample.inputs.images[0].permute(1, 2, 0) * torch.tensor(IMAGENET_STD) + torch.tensor(IMAGENET_MEAN)
-        rows, columns = np.nonzero(nearest)
-        expected = np.array([COLORS[raw_id] for raw_id in nearest[rows, columns]])
-        seen = image.numpy()[rows, columns]
-        black = seen.max(axis=1) < 8  # outside the source image
-        matches += (np.abs(seen - expected).max(axis=1) < 40)[~black].sum()
-        total += (~black).sum()
-    print(matches / total, total, sample.inputs.bda.diag())
-    assert total > 3000
-    assert matches / total > 0.85  # edges are blurred, boxes drawn as their bounding rectangles
-
-
 def raw_volume(subject, row, bda):
     """Raw ids of a frame, flipped as the matrix says."""
-    raw = np.fromfile(subject.root / subject.paths(row)["label"], "<u2").reshape(NATIVE_GRID.shape).astype(np.int32)
-    return torch.from_numpy(raw).flip([axis for axis in range(3) if bda[axis, axis] < 0])
+    raw = np.fromfile(subject.root / subject.paths(row)["label"], "<u2").reshape(NATIVE_GRID.shape)
+    return np.flip(raw, [axis for axis in range(3) if bda[axis, axis] < 0])
 
 
 def project(inputs, points):
+    """Pixels (N, 2) of the network's input and depths (N,) of points in the augmented ego frame."""
     points = torch.cat([points, torch.ones(len(points), 1)], dim=1) @ inputs.bda.inverse().T
     rays = (points @ inputs.camera2ego[0].inverse().T)[:, :3] @ inputs.intrinsics[0].T
     pixels = torch.cat([rays[:, :2] / rays[:, 2:], torch.ones(len(rays), 1)], dim=1)
-    return (pixels @ inputs.post_rotation[0].T + inputs.post_translation[0])[:, :2], rays[:, 2]
+    return (pixels @ inputs.post_rotation[0].T + inputs.post_translation[0])[:, :2].numpy(), rays[:, 2].numpy()
+
+
+def color_agreement(inputs, raw):
+    """Share of pixels that have the colour of the nearest occupied voxel projected on them."""
+    pixels, depth = project(inputs, NATIVE_GRID.centers()[torch.from_numpy(raw > 0)])
+    inside = ((pixels >= 0) & (pixels < IMAGE_SIZE[::-1])).all(1) & (depth > 2)
+    order = np.argsort(-depth[inside])  # far to near: the nearest is written last
+    u, v = pixels[inside][order].astype(int).T
+    nearest = np.zeros(IMAGE_SIZE, dtype=int)
+    nearest[v, u] = raw[raw > 0][inside][order]
+    image = inputs.images[0].permute(1, 2, 0) * torch.tensor(IMAGENET_STD) + torch.tensor(IMAGENET_MEAN)
+    found, covered = image.numpy(), nearest > 0
+    covered &= found.max(axis=-1) > 8  # black: outside the source image
+    expected = np.array([COLORS[raw_id] for raw_id in nearest[covered]])
+    assert len(expected) > 1500
+    return (np.abs(found[covered] - expected).max(axis=1) < 40).mean()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1, 2])
+def test_labels_and_image_stay_together_under_augmentation(pristine, seed):
+    """Through all matrices, voxels fall on pixels of their colour; a mirrored volume does not."""
+    subject = dataset(pristine, NATIVE_GRID, flip_x=0.5)
+    sample = subject.sample(0, generator=None if seed is None else np.random.default_rng(seed))
+    raw = raw_volume(subject, 0, sample.inputs.bda)
+    assert color_agreement(sample.inputs, raw) > 0.8  # at this resolution edges are many, and near voxels have gaps
+    assert color_agreement(sample.inputs, raw[:, ::-1]) < 0.5
 
 
 # --- augmentation

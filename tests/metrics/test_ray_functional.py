@@ -26,6 +26,15 @@ GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 NUSCENES = VoxelGrid((-40, -40, -1), (40, 40, 5.4), (200, 200, 16))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Rays are many small steps: on busy cores, threads that wait for each other take most of the time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def test_directions_of_the_official_metric():
     directions = lidar_directions()
     assert directions.shape == (39 * 360, 3)

@@ -46,7 +46,7 @@ class TestKeyEgo:
 
     def test_far_from_the_map_origin_a_millimetre_survives(self):
         ego2global = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
-        ego2global[:, :2, 3] = 123_456.0
+        ego2global[:, :2, 3] = 123_456.789
         ego2global[1, 0, 3] += 0.001
         camera2key = key_ego_transforms(torch.eye(4).repeat(2, 1, 1), ego2global)
         assert camera2key[1, 0, 3].item() == pytest.approx(0.001, abs=1e-9)

@@ -6,7 +6,7 @@ from al_lightning.acquisition.functional.divergence import (
     jensen_shannon,
     min_jensen_shannon,
 )
-from al_lightning.acquisition.functional.k_center import NearestCenterDistance, k_center
+from al_lightning.acquisition.functional.core_set import NearestCenterDistance, k_center
 from al_lightning.acquisition.functional.normalization import l2_norm, robust_min_max, weighted_sum
 from al_lightning.acquisition.functional.voxels import (
     VoxelStatistics,

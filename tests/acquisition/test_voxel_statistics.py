@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from al_lightning.acquisition.functional import (
+    class_histogram,
+    frequency_weighted_entropy,
+    mean_entropy,
+    voxel_statistics,
+)
+
+EPS = 1e-6
+GRID = (5, 4, 3)
+
+
+def definition(logits: np.ndarray, mask: np.ndarray, eps: float = EPS) -> tuple[np.ndarray, float, float]:
+    """Eq. 1 and 4-7 of the occupancy paper for one sample (K, *grid), voxel by voxel in float64."""
+    voxels = np.moveaxis(logits.astype(np.float64), 0, -1)[mask]
+    histogram = np.zeros(logits.shape[0])
+    for voxel in voxels:
+        histogram[np.argmax(voxel)] += 1 / len(voxels)
+    weights = 1 / (histogram + eps)
+    weights /= weights.sum()
+    entropy, weighted = 0.0, 0.0
+    for voxel in voxels:
+        p = np.exp(voxel - voxel.max())
+        p /= p.sum()
+        terms = np.array([-x * np.log(x) if x > 0 else 0.0 for x in p])
+        entropy += terms.sum() / len(voxels)
+        weighted += (weights * terms).sum() / len(voxels)
+    return histogram, entropy, weighted
+
+
+def make(dtype=torch.float64, scale=3.0, batch=3, classes=6):
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(batch, classes, *GRID, generator=generator, dtype=torch.float64)
+    return logits.to(dtype), torch.rand(batch, *GRID, generator=generator) < 0.4
+
+
+def class_last(logits):
+    """The same numbers in memory laid out as (B, *grid, K)."""
+    return logits.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+@pytest.mark.parametrize("chunk", [7, 2**16])
+@pytest.mark.parametrize("layout", [lambda x: x, class_last, lambda x: x.transpose(2, 3).contiguous().transpose(2, 3)])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 2e-6), (torch.bfloat16, 2e-6), (torch.half, 2e-6)]
+)
+def test_equals_the_definition(monkeypatch, chunk, layout, masked, dtype, tolerance):
+    monkeypatch.setattr("al_lightning.acquisition.functional.voxels.CHUNK", chunk)
+    logits, mask = make(dtype)
+    statistics = voxel_statistics(layout(logits), mask if masked else None)
+    for sample in range(len(logits)):
+        given_mask = mask[sample].numpy() if masked else np.ones(GRID, dtype=bool)
+        expected = definition(logits[sample].double().numpy(), given_mask)
+        for values, value in zip(statistics, expected, strict=True):
+            assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+            np.testing.assert_allclose(values[sample].numpy(), value, rtol=tolerance, atol=tolerance * 0.1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_single_statistics_are_those_of_the_one_pass(masked):
+    logits, mask = make()
+    given_mask = mask if masked else None
+    statistics = voxel_statistics(logits, given_mask)
+    assert torch.equal(class_histogram(logits, given_mask), statistics.histogram)
+    assert torch.equal(mean_entropy(logits, given_mask), statistics.entropy)
+    assert torch.equal(frequency_weighted_entropy(logits, given_mask), statistics.frequency_weighted_entropy)
+
+
+def test_more_voxels_than_a_chunk():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 2, 70_001, generator=generator)
+    statistics = voxel_statistics(logits)
+    first = (logits[0, 0] >= logits[0, 1]).double().mean()
+    p = logits[0].double().softmax(0)
+    assert statistics.histogram[0].tolist() == pytest.approx([float(first), 1 - float(first)], rel=1e-6)
+    assert float(statistics.entropy) == pytest.approx(float(-(p * p.log()).sum(0).mean()), rel=1e-6)
+
+
+def test_closed_forms():
+    # Equal logits: entropy log K, ties go to class 0; its weight is 1/(1 + eps), the weight of the others 1/eps.
+    statistics = voxel_statistics(torch.zeros(1, 4, 2, 2, dtype=torch.float64))
+    assert statistics.histogram.tolist() == [[1, 0, 0, 0]]
+    assert float(statistics.entropy) == pytest.approx(np.log(4), rel=1e-15)
+    assert float(statistics.frequency_weighted_entropy) == pytest.approx(np.log(4) / 4, rel=1e-12)
+    # A certain network has no entropy, and what is impossible adds nothing.
+    certain = torch.zeros(1, 3, 2, 2)
+    certain[:, 1] = 1e4
+    assert [values.tolist() for values in voxel_statistics(certain)] == [[[0, 1, 0]], [0], [0]]
+
+
+def test_eps_counts():
+    logits, mask = make(batch=1)
+    for eps in (1e-6, 0.1, 10.0):
+        expected = definition(logits[0].numpy(), mask[0].numpy(), eps)[2]
+        assert float(frequency_weighted_entropy(logits, mask, eps)) == pytest.approx(expected, rel=1e-13)
+    with pytest.raises(ValueError, match="eps must be positive"):
+        frequency_weighted_entropy(logits, mask, 0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.floats(-50, 50), st.sampled_from([0.1, 1.0, 30.0]))
+def test_properties(seed, shift, scale):
+    generator = torch.Generator().manual_seed(seed)
+    logits = scale * torch.randn(2, 5, 9, generator=generator, dtype=torch.float64)
+    statistics = voxel_statistics(logits)
+    assert statistics.histogram.sum(1).tolist() == pytest.approx([1, 1], abs=1e-15)
+    assert (statistics.entropy >= 0).all()
+    assert (statistics.entropy <= np.log(5) + 1e-12).all()
+    assert (statistics.frequency_weighted_entropy >= 0).all()
+    assert (statistics.frequency_weighted_entropy <= statistics.entropy).all()  # the weights sum to 1
+    order = torch.randperm(9, generator=generator)
+    for values, others in zip(statistics, voxel_statistics(logits[:, :, order] + shift), strict=True):
+        torch.testing.assert_close(values, others, rtol=1e-9, atol=1e-12)
+
+
+def test_voxels_outside_the_mask_do_not_count():
+    logits, mask = make()
+    changed = torch.where(mask[:, None], logits, -logits)
+    for values, others in zip(voxel_statistics(logits, mask), voxel_statistics(changed, mask), strict=True):
+        assert torch.equal(values, others)
+
+
+def test_carries_no_gradient():
+    logits = torch.randn(1, 3, 4, requires_grad=True)
+    assert not voxel_statistics(logits).entropy.requires_grad
+
+
+@pytest.mark.parametrize("function", [class_histogram, mean_entropy, frequency_weighted_entropy, voxel_statistics])
+def test_refusals(function):
+    logits, mask = make()
+    empty = mask.clone()
+    empty[[0, 2]] = False
+    with pytest.raises(ValueError, match=r"positions \[0, 2\]"):
+        function(logits, empty)
+    with pytest.raises(ValueError, match="mask must be bool"):
+        function(logits, mask.float())
+    with pytest.raises(ValueError, match="mask must be bool"):
+        function(logits, mask[:, :-1])
+    with pytest.raises(ValueError, match="logits must be"):
+        function(logits[:, :, 0, 0, 0])
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        broken = logits.clone()
+        broken[1, 2, 0, 0, 0] = bad
+        for view in (broken, class_last(broken)):
+            with pytest.raises(ValueError, match="position 1 are not finite"):
+                function(view)
+    with pytest.raises(ValueError, match="position 0 are not finite, or too large"):
+        function(torch.tensor([3e38, -3e38]).view(1, 2, 1))

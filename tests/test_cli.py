@@ -1,0 +1,272 @@
+"""The command line on a tiny world: wrong use, the loop's files, resuming, external labels, tracking."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from fake_occupancy import FakeFrames, write_experiment, write_frames
+from pytorch_lightning import Trainer
+
+from al_lightning import cli
+from al_lightning.types import Summary
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    write_frames(tmp_path / "data")
+    write_experiment(tmp_path / "configs")
+
+    def start(*words: str) -> int:
+        given = ["experiment=fake", f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}"]
+        return cli.main([*given, *words], tmp_path / "configs")
+
+    return start
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_all_its_files(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    metrics = rows(tmp_path / "run/metrics.csv")
+    assert list(metrics[0])[:4] == ["cycle", "labeled", "share", "mIoU"]
+    assert [(row["cycle"], row["labeled"], row["share"]) for row in metrics] == [
+        ("0", "3", "0.25"), ("1", "6", "0.5"), ("2", "9", "0.75")
+    ]  # fmt: skip
+    pool = {row["unit"]: int(row["acquired_at"]) for row in rows(tmp_path / "run/pool.csv")}
+    assert [list(pool.values()).count(cycle) for cycle in (-1, 0, 1, 2)] == [3, 3, 3, 3]
+    for cycle in (0, 1):
+        folder = tmp_path / "run/cycles" / str(cycle)
+        picks = rows(folder / "selection.csv")
+        assert [pool[row["unit"]] for row in picks] == [cycle + 1] * 3
+        scores = pq.read_table(folder / "scores.parquet").to_pylist()
+        candidates = {unit for unit, since in pool.items() if since == -1 or since > cycle}
+        assert {row["unit"] for row in scores} == candidates
+        for name in ("inter", "intra", "uncertainty"):
+            assert all(0 <= row[f"{name}_normalized"] <= 1 and np.isfinite(row[name]) for row in scores)
+        assert {row["unit"]: row["pick"] for row in scores if row["pick"] >= 0} == {
+            row["unit"]: int(row["pick"]) for row in picks
+        }
+    assert not (tmp_path / "run/cycles/2/selection.csv").exists()
+    saved = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert saved["loop"] == {"cycles": 3, "seed_size": 3, "budget": 3, "weights": "scratch"}
+    output = capsys.readouterr().out
+    assert "cycle 2 of 0..2" in output
+    assert "finished" in output
+
+
+def test_the_same_command_on_a_finished_run_changes_nothing(run: Run, tmp_path: Path) -> None:
+    assert run() == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert run() == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_another_configuration_is_refused_with_its_keys(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("loop.cycles=1") == 0
+    assert run("loop.cycles=2", "acquisition.weights.intra=0") == 2
+    output = " ".join(capsys.readouterr().out.split())
+    assert "loop.cycles: 1 -> 2" in output
+    assert "acquisition.weights.intra: 1.0 -> 0" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loop.seed_size=13"], "'loop.seed_size' is 13, but the dataset has only 12 units"),
+        (["loop.budget=5"], "'loop.budget' is too large: 3 + 5 x 2 cycles = 13, but the dataset has only 12"),
+        (["acquisition.weights.intar=0"], "unknown key 'acquisition.weights.intar'; did you mean 'intra'"),
+        (["acquisition.weights={inter: 0, intra: 0, uncertainty: 0}"], "acquisition:"),
+        (["task.network.droput=0"], "unknown key 'task.network.droput'; did you mean 'dropout'"),
+    ],
+)
+def test_wrong_use_ends_before_any_data_is_read(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(FakeFrames, "sample", lambda *_, **__: pytest.fail("data were read"))
+    assert run(*words) == 2
+    assert message in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "run/config.yaml").exists()
+
+
+def test_help_and_print_config(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    output = capsys.readouterr().out
+    assert "loop.budget" in output
+    assert "a tiny loop" in output
+    assert run("--print-config") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["loop"]["budget"] == 3
+
+
+def test_the_pool_pass_opens_no_label_of_the_pool(run: Run, tmp_path: Path) -> None:
+    opened: set[str] = set()
+
+    def spy(event: str, arguments: tuple) -> None:
+        if event == "open" and spying and str(arguments[0]).endswith(".label.npy"):
+            opened.add(Path(str(arguments[0])).name.split(".")[0])
+
+    spying = True
+    sys.addaudithook(spy)  # sees every file that Python or NumPy opens, by whatever function
+    try:
+        assert run("loop.cycles=2") == 0
+    finally:
+        spying = False
+    pool = {row["unit"]: int(row["acquired_at"]) for row in rows(tmp_path / "run/pool.csv")}
+    validation = {"000", "001", "002"}
+    assert {unit for unit, since in pool.items() if since >= 0} <= opened
+    assert opened - validation <= {unit for unit, since in pool.items() if since >= 0}
+
+
+def test_weights_of_the_previous_cycle(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+    original = Trainer.fit
+
+    def fit(self, model, *arguments, **keywords) -> None:
+        starts.append({name: value.clone() for name, value in model.state_dict().items()})
+        original(self, model, *arguments, **keywords)
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+    assert run("loop.weights=previous") == 0
+    for cycle in (1, 2):
+        path = tmp_path / f"run/cycles/{cycle - 1}/checkpoint.ckpt"
+        ended = torch.load(path, weights_only=True)["state_dict"]
+        assert all(torch.equal(starts[cycle][name], ended[name]) for name in ended)
+    assert not torch.equal(starts[0]["network.head.weight"], starts[1]["network.head.weight"])
+
+
+def test_external_labels_are_asked_for_checked_and_awaited(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, drawer = tmp_path / "data/train", tmp_path / "drawer"
+    drawer.mkdir()
+    for path in folder.glob("*.label.npy"):  # nobody has labeled anything
+        path.rename(drawer / path.name)
+
+    def pending(name: str) -> list[str]:
+        return [row["label"] for row in rows(tmp_path / f"run/requests/{name}.csv")]
+
+    def pool() -> list[int]:
+        path = tmp_path / "run/pool.csv"
+        return sorted(int(row["acquired_at"]) for row in rows(path)) if path.exists() else []
+
+    def answer(paths: list[str]) -> None:
+        for path in paths:
+            (drawer / Path(path).name).rename(tmp_path / "data" / path)
+
+    assert run("oracle=external") == 0
+    assert len(pending("seed")) == 3
+    assert "labels of 3 units are requested" in " ".join(capsys.readouterr().out.split())
+    answer(pending("seed"))
+    assert run("oracle=external") == 0
+    request = rows(tmp_path / "run/requests/cycle_0.csv")
+    assert [row["unit"] for row in request] == [row["unit"] for row in rows(tmp_path / "run/cycles/0/selection.csv")]
+    assert {"score", "inter", "uncertainty"} <= set(request[0])
+    before = pool()
+    answer(pending("cycle_0")[:1])
+    (tmp_path / "data" / pending("cycle_0")[1]).write_bytes(b"half a lab")
+    capsys.readouterr()
+    assert run("oracle=external") == 1
+    output = "".join(capsys.readouterr().out.split())
+    assert "2labelscannotbeused" in output
+    assert all(Path(path).name in output for path in pending("cycle_0")[1:])
+    assert Path(pending("cycle_0")[0]).name not in output
+    assert pool() == before
+    (tmp_path / "data" / pending("cycle_0")[1]).unlink()
+    answer(pending("cycle_0")[1:])
+    assert run("oracle=external") == 0
+    assert pool().count(1) == 3
+    answer(pending("cycle_1"))
+    assert run("oracle=external") == 0
+    assert len(rows(tmp_path / "run/metrics.csv")) == 3
+
+
+def test_external_labels_give_the_run_that_labels_on_disk_give(run: Run, tmp_path: Path) -> None:
+    assert run() == 0
+    other = f"run_dir={tmp_path / 'external'}"
+    for _ in range(3):
+        assert run("oracle=external", other) == 0
+    assert (tmp_path / "external/metrics.csv").read_bytes() == (tmp_path / "run/metrics.csv").read_bytes()
+    assert (tmp_path / "external/pool.csv").read_bytes() == (tmp_path / "run/pool.csv").read_bytes()
+
+
+def test_workers_change_nothing(run: Run, tmp_path: Path) -> None:
+    assert run("loop.cycles=2") == 0
+    assert run("loop.cycles=2", "loader.num_workers=2", f"run_dir={tmp_path / 'workers'}") == 0
+    assert (tmp_path / "workers/metrics.csv").read_bytes() == (tmp_path / "run/metrics.csv").read_bytes()
+
+
+def test_summaries_refuse_what_is_no_number() -> None:
+    with pytest.raises(ValueError, match=r"'entropy' is not finite for units \[7\]"):
+        Summary(torch.tensor([3, 7]), {"entropy": torch.tensor([0.1, float("nan")])})
+
+
+def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
+    """Logged rows and the files of the tables of an offline W&B run, by W&B's own reader."""
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    store = DataStore()
+    store.open_for_scan(str(path))
+    logged = []
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") == "history":
+            items = {(item.key or ".".join(item.nested_key)): item.value_json for item in record.history.item}
+            logged.append({key: json.loads(value) for key, value in items.items()})
+    return logged, [str(table) for table in path.parent.rglob("*.table.json")]
+
+
+def test_tracking_offline_can_be_read_back(run: Run, tmp_path: Path) -> None:
+    assert run("tracking.mode=offline") == 0
+    logged, tables = read_offline_run(tmp_path / "run")
+    cycles = [entry for entry in logged if "mIoU" in entry]
+    for entry, row in zip(cycles, rows(tmp_path / "run/metrics.csv"), strict=True):
+        assert (entry["cycle"], entry["labeled"]) == (int(row["cycle"]), int(row["labeled"]))
+        assert entry["mIoU"] == pytest.approx(float(row["mIoU"]))
+    selections = [entry for entry in logged if "selected/share/car" in entry]
+    assert [entry["cycle"] for entry in selections] == [0, 1]
+    for entry in selections:
+        assert sum(entry[f"selected/share/{name}"] for name in FakeFrames.class_names) == pytest.approx(1)
+    found = [json.loads(Path(table).read_text()) for table in tables if "units" in table]
+    units = {tuple(row[1] for row in table["data"]) for table in found}
+    assert units == {
+        tuple(row["unit"] for row in rows(tmp_path / f"run/cycles/{cycle}/selection.csv")) for cycle in (0, 1)
+    }
+    assert any("train/loss" in entry for entry in logged)
+
+
+def test_a_run_survives_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
+    write_frames(tmp_path / "data")
+    write_experiment(tmp_path / "configs")
+    words = [
+        "experiment=fake", f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}", "loop.cycles=1",
+        "tracking.mode=online", "tracking.timeout=3",
+    ]  # fmt: skip
+    code = f"import sys; from pathlib import Path; from al_lightning.cli import main; sys.exit(main({words}, Path({str(tmp_path / 'configs')!r})))"  # noqa: E501
+    environment = os.environ | {
+        "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "tracked offline" in " ".join(done.stdout.split())
+    assert len(rows(tmp_path / "run/metrics.csv")) == 1
+    assert len([entry for entry in read_offline_run(tmp_path / "run")[0] if "mIoU" in entry]) == 1
