@@ -3,9 +3,10 @@
 import csv
 import json
 import os
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 import yaml
 from fake_occupancy import FakeFrames, write_experiment, write_frames
 from pytorch_lightning import Trainer
+from wandb.proto import wandb_internal_pb2
 
 from al_lightning import cli
 from al_lightning.types import Summary
@@ -214,16 +216,26 @@ def test_summaries_refuse_what_is_no_number() -> None:
         Summary(torch.tensor([3, 7]), {"entropy": torch.tensor([0.1, float("nan")])})
 
 
-def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
-    """Logged rows and the files of the tables of an offline W&B run, by W&B's own reader."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+def leveldb_records(content: bytes, header: int = 7, block: int = 32768) -> Iterator[bytes]:
+    """Records of a log in LevelDB's format, which W&B writes: (crc 4, length 2, type 1, data) in blocks of 32 KiB."""
+    position, parts = header, b""
+    while position + 7 <= len(content):
+        if block - position % block < 7:
+            position += block - position % block
+            continue
+        length, kind = struct.unpack_from("<HB", content, position + 4)
+        parts += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
 
+
+def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
+    """Logged rows and the files of the tables of an offline W&B run."""
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
-    store = DataStore()
-    store.open_for_scan(str(path))
     logged = []
-    while (data := store.scan_data()) is not None:
+    for data in leveldb_records(path.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
@@ -256,10 +268,10 @@ def test_a_run_survives_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
     write_experiment(tmp_path / "configs")
     words = [
         "experiment=fake", f"data.root={tmp_path / 'data'}", f"run_dir={tmp_path / 'run'}", "loop.cycles=1",
-        "tracking.mode=online", "tracking.timeout=3",
+        "tracking.mode=online", "tracking.timeout=1",
     ]  # fmt: skip
     code = f"import sys; from pathlib import Path; from al_lightning.cli import main; sys.exit(main({words}, Path({str(tmp_path / 'configs')!r})))"  # noqa: E501
-    environment = os.environ | {
+    environment = {name: value for name, value in os.environ.items() if name != "WANDB_MODE"} | {
         "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40,
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }  # fmt: skip

@@ -5,12 +5,13 @@ Shape letters: N candidates of the pool, C terms of the score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+from al_lightning.acquisition.threads import one_thread
 
 Scope = Literal["pool", "remaining"]
 
@@ -51,19 +52,7 @@ class Picks(NamedTuple):
     combined: Tensor
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # A pick is dozens of operations of microseconds. Shared among threads, each of them waits for the slowest: with
-    # another process on one of the cores this costs a scheduler's time slice an operation, minutes in all.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@one_thread()
 def greedy(
     terms: Mapping[str, Term],
     budget: int,

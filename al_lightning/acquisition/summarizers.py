@@ -115,5 +115,6 @@ class VoxelSummarizer:
             raise ValueError(
                 f"free_class must be one of the {classes} classes of the prediction, got {self.free_class}"
             )
-        occupied = prediction.logits.detach().argmax(1) != self.free_class
+        # max finds the first maximum as argmax does, several times faster along this axis.
+        occupied = prediction.logits.detach().max(1).indices != self.free_class
         return frustum_visibility(occupied, self.grid, batch.inputs)

@@ -2,9 +2,11 @@
 
 Shape letters: B samples, N cameras, X Y Z voxels, R rays, H W pixels of the network's input.
 
-A voxel is visible to a camera if its centre projects into the image and the straight segment from the camera to the
-centre runs through no other occupied voxel. Voxels that the segment only touches (a face, an edge, a corner) do not
-block it, nor does the voxel that holds the camera.
+A voxel is visible to a camera if its centre projects into the image and a straight segment from the camera reaches it
+without running through another occupied voxel. The segment ends at the centre of the voxel; an occupied voxel is seen
+by its surface, so it also counts if a segment reaches the centre of a face turned to the camera. (By its centre alone
+nearly all of a road would be hidden: a flat ray passes through the road in front to the centre of a voxel of the road.)
+Voxels that a segment only touches (a face, an edge, a corner) do not block it, nor does the voxel with the camera.
 """
 
 from __future__ import annotations
@@ -12,11 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import CameraInputs, VoxelGrid
 
-MIN_DEPTH = 1e-3  # metres in front of the camera
 TOUCH = 1e-9  # crossings closer than this share of the segment are one: the segment passes through an edge or corner
-COMPACT_EVERY = 8  # steps of the traversal between two removals of the rays that have ended
 
 
 def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
@@ -35,15 +36,16 @@ def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     visible = torch.empty((*projection.shape[:2], *grid.shape), dtype=torch.bool, device=projection.device)
     for sample, cameras in enumerate(projection):
         for camera, matrix in enumerate(cameras):
-            # (u d, v d, d) is affine in the centre, so it is a sum over the axes; d > 0 spares the division.
+            # (u d, v d, d) is affine in the centre: a sum over the axes. Without dividing by the depth d, the bounds
+            # 0 <= u d < width d hold only in front of the camera.
             u, v, depth = ((row[0] * x + row[3])[:, None, None] + (row[1] * y)[:, None] + row[2] * z for row in matrix)
-            inside = (u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth)
-            visible[sample, camera] = inside & (depth > MIN_DEPTH)
+            visible[sample, camera] = (u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth)
     return visible
 
 
+@one_thread()
 def line_of_sight(occupied: Tensor, grid: VoxelGrid, origin: Tensor) -> Tensor:
-    """Whether the segment from a point to the centre of a voxel runs through no other occupied voxel.
+    """Whether a voxel can be seen from a point: its centre or, where it is occupied, a face of it.
 
     Args:
         occupied: (X, Y, Z) bool.
@@ -59,9 +61,10 @@ def line_of_sight(occupied: Tensor, grid: VoxelGrid, origin: Tensor) -> Tensor:
     _check_shape(occupied, grid)
     targets = torch.ones_like(occupied).nonzero()
     origins = _to_voxels(grid, origin.to(targets.device)).expand(len(targets), 3)
-    return _unblocked(occupied, targets, origins).reshape(grid.shape)
+    return _in_sight(occupied, targets, origins).reshape(grid.shape)
 
 
+@one_thread()
 def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether at least one camera sees a voxel: it lies in the camera's frustum and in its line of sight.
 
@@ -81,7 +84,7 @@ def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) 
     for sample, frustum in enumerate(in_frustum(grid, inputs)):
         _check_shape(occupied[sample], grid)
         rays = frustum.nonzero()  # (R, 4): camera, x, y, z
-        seen = rays[_unblocked(occupied[sample], rays[:, 1:], cameras[sample, rays[:, 0]])]
+        seen = rays[_in_sight(occupied[sample], rays[:, 1:], cameras[sample, rays[:, 0]])]
         visible[sample, seen[:, 1], seen[:, 2], seen[:, 3]] = True
     return visible
 
@@ -120,33 +123,47 @@ def _to_voxels(grid: VoxelGrid, points: Tensor) -> Tensor:
     return (points - points.new_tensor(grid.lower)) / points.new_tensor(grid.voxel_size)
 
 
-def _unblocked(occupied: Tensor, targets: Tensor, origins: Tensor) -> Tensor:
-    """Exact voxel traversal (Amanatides and Woo) of all rays together, from the target's centre to the origin.
+def _in_sight(occupied: Tensor, targets: Tensor, origins: Tensor) -> Tensor:
+    """Whether voxels ``targets`` (R, 3) can be seen from ``origins`` (R, 3), in voxel units; (R,) bool."""
+    seen = _clear(occupied, targets.t(), targets.t() + 0.5, origins.t())
+    for axis in range(3):
+        hidden = (~seen & occupied[targets.unbind(1)]).nonzero()[:, 0]
+        cells, ends = targets[hidden].t(), origins[hidden].t()
+        faces = cells + 0.5
+        offset = ends[axis] - faces[axis]
+        faces[axis] += 0.5 * offset.sign()
+        # A camera between the planes of the two faces sees neither.
+        seen[hidden] = _clear(occupied, cells, faces, ends) & (offset.abs() > 0.5)
+    return seen
 
-    With s in [0, 1] the place on the segment, a ray crosses its n-th plane of an axis at s = (n + 1/2) / |extent|.
+
+def _clear(occupied: Tensor, cells: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """Exact voxel traversal (Amanatides and Woo) of all segments together: whether they meet no occupied voxel.
+
+    With s in [0, 1] the place on a segment, planes of an axis are crossed at equal steps of 1 / |extent| in s.
 
     Args:
         occupied: (X, Y, Z) bool.
-        targets: (R, 3) int64 voxels.
-        origins: (R, 3) float64 in voxel units.
+        cells: (3, R) int64 voxels in which the segments start; they do not block.
+        starts: (3, R) float64 in voxel units, inside the cell or on its surface.
+        ends: (3, R) float64 in voxel units; the voxel of an end does not block.
 
     Returns:
         (R,) bool.
     """
     blockers = occupied.contiguous()
-    shape, strides = (targets.new_tensor(v)[:, None] for v in (blockers.shape, blockers.stride()))
+    shape, strides = (cells.new_tensor(v)[:, None] for v in (blockers.shape, blockers.stride()))
     blockers = blockers.flatten()
-    cells, ends = targets.t(), origins.t()  # (3, R)
-    extent = ends - (cells + 0.5)
-    between = 1 / extent.abs().clamp_min(1e-99)  # of two planes of an axis; not infinite, since inf * 0 is not a number
-    crossing = between / 2
-    leaving = crossing + between * torch.where(extent > 0, shape - 1 - cells, cells)  # the border of the grid
-    last = leaving.amin(0).clamp_max(1) - TOUCH
+    extent = ends - starts
+    between = 1 / extent.abs().clamp_min(1e-99)  # not infinite, since inf * 0 is not a number
+    crossing = between * torch.where(extent > 0, cells + 1 - starts, starts - cells)  # of the next plane of each axis
+    border = crossing + between * torch.where(extent > 0, shape - 1 - cells, cells)  # of the end of the grid
+    last = border.amin(0).clamp_max(1) - TOUCH
     stride = torch.where(extent > 0, strides, -strides)
     cell = (cells * strides).sum(0)
     home = ends.floor().long()
     camera = torch.where(((home >= 0) & (home < shape)).all(0), (home * strides).sum(0), -1)
-    ray = torch.arange(len(targets), device=targets.device)
+    ray = torch.arange(len(cell), device=cell.device)
     clear = torch.ones_like(ray, dtype=torch.bool)
     keep = crossing.amin(0) < last
     while bool(keep.any()):

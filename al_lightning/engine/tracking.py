@@ -60,6 +60,7 @@ class Tracker:
                 "Weights & Biases cannot be reached (%s); this run is tracked offline: `wandb sync %s` sends it later",
                 error, directory / "wandb",
             )  # fmt: skip
+            wandb.teardown()  # else the failed start still holds the run's id
             self.logger = WandbLogger(offline=True, **arguments)
             run = self.logger.experiment
         for axis in ("cycle", "labeled"):

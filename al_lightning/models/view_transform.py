@@ -21,7 +21,7 @@ def splat(depth: Tensor, context: Tensor, points: Tensor, grid: VoxelGrid) -> Te
     out[b, :, y, x] = sum of depth[b, n, k, i, j] * context[b, n, :, i, j] over the points (n, k, i, j) of cell (x, y).
 
     This is a sparse (cells x pixels) matrix times the features. `embedding_bag` computes that product and its gradients
-    without ever writing out the (points, C) terms, and adds in a fixed order on the CPU and on CUDA.
+    without ever writing out the (points, C) terms; on the CPU it adds in a fixed order.
 
     Args:
         depth: (B, N, D, h, w) probability of each depth bin.

@@ -99,6 +99,11 @@ def test_minimum_over_tiles_equals_all_pairs(n, m):
         assert float(nearest[row]) == pytest.approx(min(definition(p[row], other) for other in q), abs=1e-14)
 
 
+def test_minimum_reaches_the_largest_divergence():
+    labeled = torch.tensor([[0.5, 0.5, 0], [0, 1.0, 0]])
+    assert min_jensen_shannon(torch.tensor([[0, 0, 1.0], [0, 1, 0]]), labeled).tolist() == [1, 0]
+
+
 def test_nearest_picked_is_the_minimum_over_the_picks():
     q = torch.from_numpy(np.random.default_rng(2).dirichlet(np.full(6, 0.2), 20))
     nearest = NearestPickedDivergence(q)

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -10,11 +11,8 @@ from al_lightning.types import CameraInputs, VoxelGrid
 GRID = VoxelGrid((-4.0, -3.0, -1.0), (4.0, 3.0, 2.0), (8, 10, 5))  # voxels of 1.0 x 0.6 x 0.6 m
 
 
-def blocked(occupied: np.ndarray, grid: VoxelGrid, origin, target: tuple[int, ...]) -> bool:
+def blocked(occupied: np.ndarray, start: np.ndarray, end: np.ndarray, target: tuple[int, ...]) -> bool:
     """Does the segment run through the interior of an occupied voxel other than its ends? By clipping to each box."""
-    size, lower = np.array(grid.voxel_size), np.array(grid.lower)
-    start = (np.array(origin) - lower) / size
-    end = np.array(target) + 0.5
     for box in np.argwhere(occupied):
         if tuple(box) == target or (box == np.floor(start)).all():
             continue
@@ -31,8 +29,20 @@ def blocked(occupied: np.ndarray, grid: VoxelGrid, origin, target: tuple[int, ..
     return False
 
 
-def brute_force(occupied, grid, origin) -> np.ndarray:
-    return np.array([not blocked(occupied, grid, origin, i) for i in np.ndindex(*grid.shape)]).reshape(grid.shape)
+def visible(occupied: np.ndarray, start: np.ndarray, target: tuple[int, ...]) -> bool:
+    """The centre, and of an occupied voxel the centres of the faces that the camera is in front of."""
+    center = np.array(target) + 0.5
+    ends = [center]
+    if occupied[target]:
+        for axis, side in itertools.product(range(3), (-0.5, 0.5)):
+            if (start[axis] - center[axis]) * side > 0.25:
+                ends.append(center + side * np.eye(3)[axis])
+    return any(not blocked(occupied, start, end, target) for end in ends)
+
+
+def brute_force(occupied: np.ndarray, grid: VoxelGrid, origin: np.ndarray) -> np.ndarray:
+    start = (origin - np.array(grid.lower)) / np.array(grid.voxel_size)
+    return np.array([visible(occupied, start, i) for i in np.ndindex(*grid.shape)]).reshape(grid.shape)
 
 
 ORIGINS = {
@@ -49,10 +59,10 @@ ORIGINS = {
 @pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS)
 def test_line_of_sight_equals_brute_force(origin, share):
     occupied = np.random.default_rng(0).random(GRID.shape) < share
-    visible = line_of_sight(torch.from_numpy(occupied), GRID, torch.tensor(origin))
+    seen = line_of_sight(torch.from_numpy(occupied), GRID, torch.tensor(origin))
     expected = brute_force(occupied, GRID, torch.tensor(origin).double().numpy())
     assert 0 < expected.sum() < expected.size  # neither all nor nothing
-    np.testing.assert_array_equal(visible.numpy(), expected)
+    np.testing.assert_array_equal(seen.numpy(), expected)
 
 
 def test_line_of_sight_on_random_grids():
@@ -62,25 +72,33 @@ def test_line_of_sight_on_random_grids():
         grid = VoxelGrid((0.0, 0.0, 0.0), tuple(generator.uniform(1, 5, 3)), shape)
         occupied = generator.random(shape) < 0.2
         origin = generator.uniform(-2, 6, 3)
-        visible = line_of_sight(torch.from_numpy(occupied), grid, torch.from_numpy(origin))
-        np.testing.assert_array_equal(visible.numpy(), brute_force(occupied, grid, origin))
+        seen = line_of_sight(torch.from_numpy(occupied), grid, torch.from_numpy(origin))
+        np.testing.assert_array_equal(seen.numpy(), brute_force(occupied, grid, origin))
 
 
 def test_a_wall_hides_what_is_behind_it_and_not_itself():
     grid = VoxelGrid((0, 0, 0), (9, 3, 1), (9, 3, 1))
     occupied = torch.zeros(grid.shape, dtype=torch.bool)
     occupied[4] = True
-    visible = line_of_sight(occupied, grid, torch.tensor([0.5, 1.5, 0.5]))
-    assert visible[:5].all()
-    assert not visible[5:].any()
+    seen = line_of_sight(occupied, grid, torch.tensor([0.5, 1.5, 0.5]))
+    assert seen[:5].all()
+    assert not seen[5:].any()
+
+
+def test_a_road_is_seen_to_its_end():
+    grid = VoxelGrid((0, 0, 0), (40, 1, 4), (40, 1, 4))
+    occupied = torch.zeros(grid.shape, dtype=torch.bool)
+    occupied[:, :, 0] = True
+    seen = line_of_sight(occupied, grid, torch.tensor([0.5, 0.5, 2.3]))
+    assert seen.all()  # to most centres of the road, the segment passes through the road
 
 
 def test_an_edge_that_is_touched_does_not_block():
     # From the centre of voxel (0, 0) the diagonal passes exactly between the voxels (0, 1) and (1, 0).
     grid = VoxelGrid((0, 0, 0), (3, 3, 1), (3, 3, 1))
     occupied = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=torch.bool)[..., None]
-    visible = line_of_sight(occupied, grid, torch.tensor([0.5, 0.5, 0.5]))
-    assert visible[:, :, 0].tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+    seen = line_of_sight(occupied, grid, torch.tensor([0.5, 0.5, 0.5]))
+    assert seen[:, :, 0].tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
 def test_the_voxel_of_the_camera_does_not_block():
@@ -134,7 +152,7 @@ def seen_by(inputs: CameraInputs, b: int, n: int, center) -> bool:
     """Project one point, step by step."""
     bda, camera2ego = inputs.bda[b].double().numpy(), inputs.camera2ego[b, n].double().numpy()
     x, y, z, _ = np.linalg.solve(camera2ego, np.linalg.solve(bda, [*center, 1.0]))
-    if z <= 1e-3:
+    if z <= 0:
         return False
     pixel = inputs.intrinsics[b, n].double().numpy() @ [x / z, y / z, 1.0]
     rotation, translation = inputs.post_rotation[b, n].double().numpy(), inputs.post_translation[b, n].double().numpy()
@@ -145,27 +163,27 @@ def seen_by(inputs: CameraInputs, b: int, n: int, center) -> bool:
 
 def test_in_frustum_equals_the_projection_of_every_voxel():
     inputs = cameras(2, 3)
-    visible = in_frustum(GRID, inputs)
+    seen = in_frustum(GRID, inputs)
     centers = GRID.centers().double().numpy()
     expected = np.array(
         [[[seen_by(inputs, b, n, c) for c in centers.reshape(-1, 3)] for n in range(3)] for b in range(2)]
     ).reshape(2, 3, *GRID.shape)
     assert expected.any((2, 3, 4)).all()
     assert not expected.all((2, 3, 4)).any()
-    np.testing.assert_array_equal(visible.numpy(), expected)
+    np.testing.assert_array_equal(seen.numpy(), expected)
 
 
 def test_frustum_visibility_needs_frustum_and_line_of_sight_of_one_camera():
     inputs = cameras(2, 3, seed=1)
     occupied = torch.from_numpy(np.random.default_rng(2).random((2, *GRID.shape)) < 0.1)
-    visible = frustum_visibility(occupied, GRID, inputs)
+    seen = frustum_visibility(occupied, GRID, inputs)
     for b in range(2):
         expected = torch.zeros(GRID.shape, dtype=torch.bool)
         for n in range(3):
             origin = (inputs.bda[b].double() @ inputs.camera2ego[b, n].double())[:3, 3]
             expected |= in_frustum(GRID, inputs)[b, n] & line_of_sight(occupied[b], GRID, origin)
         assert 0 < int(expected.sum()) < expected.numel()
-        assert torch.equal(visible[b], expected)
+        assert torch.equal(seen[b], expected)
 
 
 def test_flipping_the_world_flips_the_visibility():

@@ -1,12 +1,12 @@
 """The math of acquisition as pure functions of tensors."""
 
 from al_lightning.acquisition.functional.class_distribution import select_class_distribution
+from al_lightning.acquisition.functional.core_set import NearestCenterDistance, k_center
 from al_lightning.acquisition.functional.divergence import (
     NearestPickedDivergence,
     jensen_shannon,
     min_jensen_shannon,
 )
-from al_lightning.acquisition.functional.core_set import NearestCenterDistance, k_center
 from al_lightning.acquisition.functional.normalization import l2_norm, robust_min_max, weighted_sum
 from al_lightning.acquisition.functional.voxels import (
     VoxelStatistics,

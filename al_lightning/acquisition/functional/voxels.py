@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.threads import one_thread
+
 # Voxels handled together: large enough to hide the launch of an operation, small enough for a processor's cache.
 CHUNK = 2**16
 
@@ -33,6 +35,7 @@ class VoxelStatistics(NamedTuple):
     frequency_weighted_entropy: Tensor
 
 
+@one_thread()
 def class_histogram(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Share q_c of the voxels whose most probable class is c (Eq. 1); ties go to the lowest class.
 
@@ -84,6 +87,7 @@ def frequency_weighted_entropy(logits: Tensor, mask: Tensor | None = None, eps: 
     return voxel_statistics(logits, mask, eps).frequency_weighted_entropy
 
 
+@one_thread()
 def voxel_statistics(logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6) -> VoxelStatistics:
     """Class histogram, mean entropy and frequency-weighted entropy in one pass over the voxels.
 
