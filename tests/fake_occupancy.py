@@ -139,5 +139,3 @@ def write_experiment(config_dir: Path) -> None:
     }  # fmt: skip
     (config_dir / "experiment").mkdir(parents=True, exist_ok=True)
     (config_dir / "experiment" / "fake.yaml").write_text(yaml.safe_dump(experiment))
-
-

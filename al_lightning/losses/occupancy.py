@@ -23,6 +23,21 @@ _PUBLISHED = {"occ3d_nuscenes": OCC3D_NUSCENES_VOXELS, "semantickitti": SEMANTIC
 _EPS = torch.finfo(torch.float32).eps
 
 
+def sqrt_frequency_weights(class_frequency: Sequence[float]) -> Tensor:
+    """Class weights (K,) 1 / sqrt(f), scaled to weight 1 for the most frequent class; strong against imbalance.
+
+    Args:
+        class_frequency: f, voxels of each class in the training set.
+
+    Raises:
+        ValueError: a class has no voxel.
+    """
+    frequency = torch.tensor(class_frequency, dtype=torch.float64)
+    if not len(frequency) or not bool((frequency > 0).all() & frequency.isfinite().all()):
+        raise ValueError("class_frequency needs a count above 0 for every class")
+    return (frequency.max() / frequency).sqrt().float()
+
+
 def log_frequency_weights(class_frequency: Sequence[float]) -> Tensor:
     """Class weights (K,) 1 / ln(f + 0.001), mild against imbalance: 1.8 between the extremes of Occ3D.
 
@@ -36,6 +51,9 @@ def log_frequency_weights(class_frequency: Sequence[float]) -> Tensor:
     if rare or not class_frequency:
         raise ValueError(f"class_frequency needs a count above 1 for every class; not so for classes {rare}")
     return 1 / torch.log(torch.tensor(class_frequency, dtype=torch.float64) + 0.001).float()
+
+
+_BALANCES = {"log": log_frequency_weights, "sqrt": sqrt_frequency_weights}
 
 
 def occupancy_cross_entropy(
@@ -88,6 +106,8 @@ class OccupancyCrossEntropy(nn.Module):
             counts; None for equal weights.
         use_mask: count only the voxels inside the annotations' mask. Without it every voxel counts, so the labels must
             mean something everywhere.
+        balance: weights from the counts: "log" 1 / ln(f + 0.001), as FlashOcc does, or "sqrt" 1 / sqrt(f), for small
+            training sets in which rare classes would otherwise never be predicted.
 
     Raises:
         ValueError: an unknown name, or a count of 1 or less.
@@ -99,13 +119,16 @@ class OccupancyCrossEntropy(nn.Module):
         self,
         class_frequency: Sequence[float] | Literal["occ3d_nuscenes", "semantickitti"] | None = None,
         use_mask: bool = True,
+        balance: Literal["log", "sqrt"] = "log",
     ) -> None:
         super().__init__()
+        if balance not in _BALANCES:
+            raise ValueError(f"balance must be one of {', '.join(_BALANCES)}, got {balance!r}")
         if isinstance(class_frequency, str):
             if class_frequency not in _PUBLISHED:
                 raise ValueError(f"class_frequency '{class_frequency}' is none of {', '.join(_PUBLISHED)}")
             class_frequency = _PUBLISHED[class_frequency]
-        weight = None if class_frequency is None else log_frequency_weights(class_frequency)
+        weight = None if class_frequency is None else _BALANCES[balance](class_frequency)
         # A buffer moves with the module; not persistent, since official checkpoints do not hold it.
         self.register_buffer("class_weight", weight, persistent=False)
         self.use_mask = use_mask

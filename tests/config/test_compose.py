@@ -85,7 +85,10 @@ def test_a_group_choice_replaces_the_whole_group_and_dots_then_lead_into_it(conf
         ([*GIVEN, "data.kind=c"], "'data.kind' must be Literal['a', 'b'], got 'c'"),
         ([*GIVEN, "data.inner=3"], "'data.inner' must be"),
         ([*GIVEN, "data.split=val"], "unknown key 'data.split'"),
-        ([*GIVEN, "data._target_=fake_components.Outr"], "unknown component of fake_components in data._target_ 'Outr'"),
+        (
+            [*GIVEN, "data._target_=fake_components.Outr"],
+            "unknown component of fake_components in data._target_ 'Outr'",
+        ),
         ([*GIVEN, "data._target_=nowhere.Outer"], "cannot import module 'nowhere'"),
     ],
 )
@@ -100,7 +103,7 @@ def test_wrong_words_are_refused_with_the_key_and_what_would_be_right(
 def test_unknown_keys_in_files_are_refused_too(config_dir: Path) -> None:
     path = config_dir / "experiment/demo.yaml"
     path.write_text(EXPERIMENT.replace("budget: 2", "budgets: 2"))
-    with pytest.raises(ConfigError, match="unknown key 'loop.budgets'; did you mean 'budget'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'loop\.budgets'; did you mean 'budget'"):
         compose(config_dir, GIVEN)
     path.write_text(EXPERIMENT.replace("budget: 2", "budget: {x: 1}"))
     with pytest.raises(ConfigError, match="budget"):

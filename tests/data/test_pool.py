@@ -24,7 +24,7 @@ def test_a_pool_counts_cycles_from_the_seed_set() -> None:
 def test_no_unit_is_labeled_twice_and_no_cycle_is_empty(units: list[int]) -> None:
     pool = LabelPool(UNITS)
     pool.acquire([2])
-    with pytest.raises(ValueError, match="units to acquire must be some and different|already labeled: scene/002"):
+    with pytest.raises(ValueError, match=r"units to acquire must be some and different|already labeled: scene/002"):
         pool.acquire(units)
     assert pool.labeled.tolist() == [2]
 

@@ -17,7 +17,7 @@ from al_lightning.losses import (
 )
 from al_lightning.types import OccupancyAnnotations
 
-PUBLISHED = Path(__file__).resolve().parents[2].parent / "shared" / "specs" / "published_numbers.json"
+PUBLISHED = Path(__file__).resolve().parents[1] / "data" / "golden" / "published_numbers.json"
 EPS = 1.1920929e-7
 GRID = (3, 2, 4)
 
@@ -109,8 +109,6 @@ def test_half_precision_logits_lose_nothing_further():
 
 class TestClassWeights:
     def test_published_values(self):
-        if not PUBLISHED.is_file():
-            pytest.skip(f"published numbers are not at {PUBLISHED}")
         published = json.loads(PUBLISHED.read_text())
         occ3d, kitti = published["occ3d_nuscenes"], published["semantickitti_ssc"]
         assert list(OCC3D_NUSCENES_VOXELS) == occ3d["voxel_count"]
@@ -152,3 +150,12 @@ def test_what_does_not_fit_is_refused(changes, message):
     arguments = {"semantics": torch.zeros(2, *GRID), "mask": torch.ones(2, *GRID, dtype=torch.bool)} | changes
     with pytest.raises(ValueError, match=message):
         occupancy_cross_entropy(torch.zeros(2, 5, *GRID), **arguments)
+
+
+def test_square_root_balance_weighs_a_class_by_its_rarity():
+    loss = OccupancyCrossEntropy([400.0, 100.0, 1.0], balance="sqrt")
+    assert loss.class_weight.tolist() == [1.0, 2.0, 20.0]
+    with pytest.raises(ValueError, match="count above 0"):
+        OccupancyCrossEntropy([3.0, 0.0], balance="sqrt")
+    with pytest.raises(ValueError, match="balance must be one of log, sqrt"):
+        OccupancyCrossEntropy([3.0, 2.0], balance="cubic")

@@ -1,30 +1,22 @@
 """Voxel counts and benchmark scores against official numbers, brute force and closed forms."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+import recipes
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from al_lightning.metrics.functional import occ3d_miou, semantic_scene_completion, voxel_confusion
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"golden numbers not found in {GOLDEN}")
+GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 
 
 def load(name):
     with np.load(GOLDEN / name) as arrays:
         return dict(arrays)
-
-
-def recipes():
-    spec = importlib.util.spec_from_file_location("golden_recipes", GOLDEN / "recipes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def brute_force(prediction, target, K, mask):
@@ -115,9 +107,8 @@ def test_occ3d_worked_example(mask, counted, iou, miou):
     assert scores.classes_present == len(iou) - 1  # the free class is not in the mean
 
 
-@needs_golden
 def test_occ3d_official_numbers():
-    golden, make = load("occ3d_miou.npz"), recipes().occ3d_sample
+    golden, make = load("occ3d_miou.npz"), recipes.occ3d_sample
     confusions = []
     for seed in range(3):
         prediction, target, _, camera = (torch.from_numpy(array) for array in make(seed))
@@ -158,9 +149,8 @@ def test_completion_worked_example():
     assert scores.classes_present == 3
 
 
-@needs_golden
 def test_completion_official_numbers():
-    golden, make = load("semkitti_ssc.npz"), recipes().ssc_sample
+    golden, make = load("semkitti_ssc.npz"), recipes.ssc_sample
     total = sum(voxel_confusion(*map(torch.from_numpy, make(seed)), 20) for seed in (0, 1))
     hits = total.diagonal()
     # Class 0 of the official counts holds the invalid voxels too; the others are comparable.

@@ -1,6 +1,5 @@
 """The official FlashOcc, reproduced: same weights and inputs in, same numbers out at every stage."""
 
-import importlib.util
 import json
 import re
 import zlib
@@ -9,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import recipes
 import torch
 
 from al_lightning.losses import OccupancyCrossEntropy
 from al_lightning.models import FlashOcc, flashocc_m0, flashocc_r50, key_ego_transforms
 from al_lightning.types import CameraInputs, OccupancyAnnotations, VoxelGrid
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
+GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 GRID = VoxelGrid((-40.0, -40.0, -1.0), (40.0, 40.0, 5.4), (200, 200, 16))
-
-pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"golden numbers of the official code are not at {GOLDEN}")
 
 
 @dataclass
@@ -62,13 +60,6 @@ def run(network: FlashOcc, inputs: CameraInputs) -> Stages:
         enc=seen["img_bev_encoder_neck"].numpy(),
         logits=prediction.logits,
     )
-
-
-def load_recipes():
-    spec = importlib.util.spec_from_file_location("golden_recipes", GOLDEN / "recipes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -154,16 +145,12 @@ class TestForward:
     """Recipe 2: a synthetic rig, both official sizes, every stage."""
 
     @pytest.fixture(scope="class")
-    def recipes(self):
-        return load_recipes()
-
-    @pytest.fixture(scope="class")
     def golden(self, size):
         with np.load(GOLDEN / "flashocc_forward.npz") as file:
             return {re.sub(f"^{size}_", "", key): file[key] for key in file if key.startswith(size)}
 
     @pytest.fixture(scope="class")
-    def stages(self, size, recipes):
+    def stages(self, size):
         network = {"r50": flashocc_r50, "m0": flashocc_m0}[size](GRID)
         network.load_state_dict(recipes.fill_state_dict(network.state_dict()))
         images, sensor2ego, ego2global, intrinsics, rotation, translation, bda = recipes.flashocc_inputs()
@@ -188,7 +175,7 @@ class TestForward:
         histogram = np.bincount(stages.logits.argmax(1).flatten().numpy(), minlength=18)
         assert np.abs(histogram - golden["label_hist"]).sum() <= 8  # ties of two classes may fall either way
 
-    def test_losses(self, golden, stages, recipes):
+    def test_losses(self, golden, stages):
         annotations = OccupancyAnnotations(*recipes.flashocc_labels())
         expected = {(None, True): "loss_mask"}
         if "loss_cb1_mask1" in golden:

@@ -1,0 +1,64 @@
+"""Every experiment file runs from end to end on a small data set in the real format."""
+
+import csv
+from pathlib import Path
+
+import pytest
+from fake_semantickitti import write_semantickitti
+
+from al_lightning import cli
+from al_lightning.config import compose, instantiate, options
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+SMALL = ("loop.cycles=2", "loop.seed_size=2", "loop.budget=2", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+         "trainer.progress_bar=false", "tracking.mode=disabled", "data.image_size=[32,96]")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def semantickitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("semantickitti")
+    write_semantickitti(root, {"00": 3, "04": 3, "08": 2}, seed=0)
+    return root
+
+
+@pytest.mark.parametrize("acquisition", options(CONFIGS, "acquisition"))
+@pytest.mark.parametrize("experiment", options(CONFIGS, "experiment"))
+def test_it_runs(experiment: str, acquisition: str, semantickitti: Path, tmp_path: Path) -> None:
+    words = [f"experiment={experiment}", f"acquisition={acquisition}", f"data.root={semantickitti}", *SMALL]
+    assert cli.main([*words, f"run_dir={tmp_path / 'run'}"], CONFIGS) == 0
+    with (tmp_path / "run/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["labeled"] for row in rows] == ["2", "4"]
+    assert all(0 <= float(row["mIoU"]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("weights", "terms"),
+    [
+        (("inter=0", "intra=0"), {"uncertainty"}),
+        (("intra=0", "uncertainty=0"), {"inter"}),
+        (("inter=0", "uncertainty=0"), {"intra"}),
+        (("intra=0",), {"uncertainty", "inter"}),
+        (("inter=0",), {"uncertainty", "intra"}),
+        (("uncertainty=0",), {"inter", "intra"}),
+        ((), {"inter", "intra", "uncertainty"}),
+    ],
+)
+def test_the_rows_of_the_ablation_table_are_overrides(weights: tuple[str, ...], terms: set[str]) -> None:
+    words = ["experiment=occupancy_kitti", "data.root=.", *(f"acquisition.weights.{word}" for word in weights)]
+    acquisition = instantiate(compose(CONFIGS, words)[1]["acquisition"], "acquisition")
+    assert set(acquisition.criteria) == terms
+
+
+def test_a_broken_label_ends_the_run_naming_the_file(
+    semantickitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "copy"
+    write_semantickitti(root, {"00": 3, "08": 1}, seed=0)
+    for path in root.rglob("00/voxels/*.label"):
+        path.write_bytes(path.read_bytes()[:1000])
+    words = ["experiment=occupancy_kitti", f"data.root={root}", *SMALL, "loop.budget=1"]
+    assert cli.main([*words, f"run_dir={tmp_path / 'run'}"], CONFIGS) == 1
+    output = "".join(capsys.readouterr().out.split())
+    assert ".label" in output
+    assert "4194304" in output.replace(",", "")
