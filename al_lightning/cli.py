@@ -112,7 +112,8 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
         _check_sizes(config, len(train.units))
         pool = directory.read_pool(train.units) or LabelPool(train.units)
-        directory.write_config(resolved)
+        if main_process:
+            directory.write_config(resolved)
         datamodule = ActiveLearningDataModule(
             train,
             val,
@@ -226,6 +227,7 @@ def _quiet() -> None:
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True.*")  # metrics do sync
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # Lightning with torch 2.13
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from al_lightning.data.pool import LabelPool
 from al_lightning.types import ActiveDataset, Batch, Sample, collate
@@ -99,17 +100,27 @@ class ActiveLearningDataModule(LightningDataModule):
         return self._loader(LabeledRows(self.train, order, seed), self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch[Any, Any]]:
-        """All validation rows."""
-        return self._loader(LabeledRows(self.val, np.arange(len(self.val))), self.predict_batch_size)
+        """All validation rows, each read by one process: padding to equal shares would count some twice."""
+        rows = LabeledRows(self.val, np.arange(len(self.val)))
+        trainer = self.trainer
+        sampler = (
+            UnrepeatedDistributedSampler(rows, trainer.world_size, trainer.global_rank, shuffle=False)
+            if trainer and trainer.world_size > 1
+            else None
+        )
+        return self._loader(rows, self.predict_batch_size, sampler)
 
     def predict_dataloader(self) -> DataLoader[Batch[Any, Any]]:
         """All rows of ``train``, labeled or not, without annotations."""
         return self._loader(SensorRows(self.train, self.label_mask), self.predict_batch_size)
 
-    def _loader(self, rows: Dataset[Sample[Any, Any]], batch_size: int) -> DataLoader[Batch[Any, Any]]:
+    def _loader(
+        self, rows: Dataset[Sample[Any, Any]], batch_size: int, sampler: Sampler[int] | None = None
+    ) -> DataLoader[Batch[Any, Any]]:
         loader: DataLoader[Any] = DataLoader(
             rows,
             batch_size=batch_size,
+            sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,
             generator=torch.Generator().manual_seed(self.seed),  # else every epoch draws from the global stream

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.utilities import rank_zero_only
 
 from al_lightning.acquisition import Selection
 from al_lightning.data import ActiveLearningDataModule
 from al_lightning.engine.callback import ActiveLearningCallback
 from al_lightning.engine.console import print_cycle
 from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_labels
+from al_lightning.engine.processes import write_once
 from al_lightning.engine.run_directory import RunDirectory
 from al_lightning.engine.seeding import BatchSeed, derive_seed
 from al_lightning.engine.tracking import Tracker
@@ -92,7 +92,7 @@ class ActiveLearningLoop:
             metrics = self._train_and_report(self.pool.cycle, last=False)
             self._acquire(self.pool.cycle, metrics)
         metrics = self._train_and_report(self.pool.cycle, last=True)
-        self._write(print_cycle, metrics, self.cycles, [])
+        write_once(print_cycle, metrics, self.cycles, [])
 
     def _label_seed_set(self) -> None:
         units = self.pool.draw(self.seed_size, np.random.default_rng(derive_seed("seed set", self.seed)))
@@ -102,14 +102,9 @@ class ActiveLearningLoop:
             self.oracle.reveal("seed", units.tolist(), [{} for _ in units])
         self._commit(units)
 
-    @rank_zero_only
-    def _write(self, write: Callable[..., object], *arguments: Any) -> None:
-        """Let one process write for all."""
-        write(*arguments)
-
     def _commit(self, units: NDArray[np.int64]) -> None:
         self.datamodule.expand(units)
-        self._write(self.run_dir.write_pool, self.pool)
+        write_once(self.run_dir.write_pool, self.pool)
 
     # --- fit, validate, predict ---------------------------------------------------------------------------------------
 
@@ -118,16 +113,16 @@ class ActiveLearningLoop:
         metrics = self.run_dir.read_metrics(cycle)
         predict = not last and self.run_dir.read_summaries(cycle) is None
         if metrics is not None:
-            self.run_dir.write_metrics_table(cycle)
+            write_once(self.run_dir.write_metrics_table, cycle)
         if metrics is None or predict:
             task, trainer = self._fit(cycle)
             if metrics is None:
                 metrics = self._validate(cycle, trainer, task)
-                self._write(self.run_dir.write_metrics, cycle, metrics)
+                write_once(self.run_dir.write_metrics, cycle, metrics)
             if predict:
                 trainer.predict(task, datamodule=self.datamodule, return_predictions=False)
-                self._write(self.run_dir.write_summaries, cycle, self.active_learning.summary)
-        self._write(self.tracker.cycle, metrics)
+                write_once(self.run_dir.write_summaries, cycle, self.active_learning.summary)
+        write_once(self.tracker.cycle, metrics)
         return metrics
 
     def _fit(self, cycle: int) -> tuple[LightningModule, Trainer]:
@@ -152,7 +147,7 @@ class ActiveLearningLoop:
         if trainer.interrupted:
             raise KeyboardInterrupt
         if trainer.current_epoch % self.checkpoint_every_n_epochs:
-            trainer.save_checkpoint(checkpoint)
+            trainer.save_checkpoint(checkpoint)  # all processes take part
         return task, trainer
 
     def _validate(self, cycle: int, trainer: Trainer, task: LightningModule) -> dict[str, float]:
@@ -177,11 +172,11 @@ class ActiveLearningLoop:
             "selected %d of %d units in %.1f s", self.budget, len(self.pool.unlabeled), time.perf_counter() - start
         )
         rows = self._selection_rows(selection)
-        self._write(self.run_dir.write_scores, cycle, self._score_columns(selection))
-        self._write(self.run_dir.write_selection, cycle, rows)
-        self._write(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
+        write_once(self.run_dir.write_scores, cycle, self._score_columns(selection))
+        write_once(self.run_dir.write_selection, cycle, rows)
+        write_once(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
         units = selection.units.numpy()
-        self._write(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
+        write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
         self.oracle.reveal(f"cycle_{cycle}", units.tolist(), rows)
         self._commit(units)
 

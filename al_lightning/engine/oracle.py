@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from al_lightning.engine.processes import barrier, write_once
 from al_lightning.engine.run_directory import RunDirectory
 from al_lightning.types import ActiveDataset
 
@@ -86,11 +87,14 @@ class ExternalOracle:
 
     def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
         """Write the request the first time, check the labels from the second time on."""
-        if self.run.request(name).exists():
+        asked = self.run.request(name).exists()
+        barrier()  # no process may see the request of another one as an old one
+        if asked:
             check_labels(self.dataset, units)
             return
         rows = [
             {"unit": self.dataset.units[unit], **self.dataset.paths(unit), **reason}
             for unit, reason in zip(units, reasons, strict=True)
         ]
-        raise LabelsRequested(self.run.write_request(name, rows), len(rows))
+        write_once(self.run.write_request, name, rows)
+        raise LabelsRequested(self.run.request(name), len(rows))

@@ -192,7 +192,6 @@ class RunDirectory:
         """Path of a request for labels."""
         return self.root / "requests" / f"{name}.csv"
 
-    def write_request(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    def write_request(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Ask for labels."""
         _write_text(self.request(name), _table(rows))
-        return self.request(name)
