@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ from typing import Any
 import yaml
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities import rank_zero_only
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
     except (RunDirectoryError, MissingLabelsError, DataFileError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}")
         return 1
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the Trainer turns the first into the second
         console.print("interrupted; the same command goes on from here")
         return 130
     return 0
@@ -100,7 +100,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     """
     _quiet()
     directory = RunDirectory(Path(config.run_dir))
-    main_process = int(os.environ.get("LOCAL_RANK", 0)) == 0  # Lightning starts the other ranks with this set
+    main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # from RANK, LOCAL_RANK, SLURM_PROCID, ...
     with directory.lock() if main_process else nullcontext():
         _check_same_run(directory, resolved)
         summarizer = instantiate(resolved["summarizer"], "summarizer")
@@ -120,6 +120,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             pool,
             batch_size=config.loader.batch_size,
             predict_batch_size=config.loader.predict_batch_size,
+            samples_per_epoch=config.loader.samples_per_epoch,
             num_workers=config.loader.num_workers,
             seed=config.seed,
             label_mask=summarizer.needs_label_mask,

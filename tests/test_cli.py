@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -282,3 +283,19 @@ def test_a_run_survives_a_server_that_cannot_be_reached(tmp_path: Path) -> None:
     assert "tracked offline" in " ".join(done.stdout.split())
     assert len(rows(tmp_path / "run/metrics.csv")) == 1
     assert len([entry for entry in read_offline_run(tmp_path / "run")[0] if "mIoU" in entry]) == 1
+
+
+def test_control_c_ends_with_a_word_and_the_run_goes_on_later(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fake_occupancy.Accuracy.update", interrupt)  # in the midst of validation
+        handler = signal.getsignal(signal.SIGINT)
+        assert run() == 130
+        signal.signal(signal.SIGINT, handler)
+    assert "goes on from here" in capsys.readouterr().out
+    assert run() == 0
+    assert len(rows(tmp_path / "run/metrics.csv")) == 3

@@ -176,6 +176,7 @@ def _check_ranges(config: ExperimentConfig) -> None:
         "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
         "trainer.log_every_n_steps": config.trainer.log_every_n_steps,
         "trainer.checkpoint_every_n_epochs": config.trainer.checkpoint_every_n_epochs,
+        "loader.samples_per_epoch": 1 if config.loader.samples_per_epoch is None else config.loader.samples_per_epoch,
     }
     for key, value in positive.items():
         if value < 1:

@@ -66,6 +66,10 @@ class LoaderConfig:
 
     batch_size: int = _key("samples in a training batch", 1)
     predict_batch_size: int = _key("samples in a batch of validation and of the pool pass", 1)
+    samples_per_epoch: int | None = _key(
+        "rows of an epoch, drawn in rounds over the labeled set, so that all cycles take as many steps; null: all once",
+        None,
+    )
     num_workers: int = _key("reader processes; results do not depend on it", 0)
 
 

@@ -17,7 +17,7 @@ from al_lightning.types import ActiveDataset, Batch, Sample, collate
 
 
 class LabeledRows(Dataset[Sample[Any, Any]]):
-    """Rows with annotations, in the given order; ``seed`` (if any) and the row number seed the augmentation."""
+    """Rows with annotations, in the given order; ``seed`` (if any) and the position seed the augmentation."""
 
     def __init__(self, dataset: ActiveDataset, rows: NDArray[np.int64], seed: tuple[int, ...] | None = None) -> None:
         self.dataset, self.rows, self.seed = dataset, rows, seed
@@ -26,9 +26,8 @@ class LabeledRows(Dataset[Sample[Any, Any]]):
         return len(self.rows)
 
     def __getitem__(self, position: int) -> Sample[Any, Any]:
-        row = int(self.rows[position])
-        generator = None if self.seed is None else np.random.default_rng((*self.seed, row))
-        return self.dataset.sample(row, annotations=True, generator=generator)
+        generator = None if self.seed is None else np.random.default_rng((*self.seed, position))
+        return self.dataset.sample(int(self.rows[position]), annotations=True, generator=generator)
 
 
 class SensorRows(Dataset[Sample[Any, Any]]):
@@ -47,8 +46,8 @@ class SensorRows(Dataset[Sample[Any, Any]]):
 class ActiveLearningDataModule(LightningDataModule):
     """Loaders over a growing labeled set.
 
-    The order of the rows and their augmentation depend on (seed, cycle, epoch, row) alone, never on a random stream, so
-    that a resumed run sees the same batches; the Trainer has to reload the train loader in every epoch.
+    The order of the rows and their augmentation depend on (seed, cycle, epoch, position) alone, never on a random
+    stream, so that a resumed run sees the same batches; the Trainer has to reload the train loader in every epoch.
 
     Args:
         train: rows to train on once they are labeled.
@@ -56,6 +55,7 @@ class ActiveLearningDataModule(LightningDataModule):
         pool: which units of ``train`` are labeled; `expand` adds to it.
         batch_size: samples in a training batch.
         predict_batch_size: samples in a batch of validation and prediction.
+        samples_per_epoch: rows of a training epoch, drawn in rounds over the shuffled labeled rows; None for each once.
         num_workers: reader processes.
         seed: seed of order and augmentation.
         label_mask: read the visibility mask that ships with the labels in the pool pass.
@@ -69,6 +69,7 @@ class ActiveLearningDataModule(LightningDataModule):
         *,
         batch_size: int = 1,
         predict_batch_size: int = 1,
+        samples_per_epoch: int | None = None,
         num_workers: int = 0,
         seed: int = 0,
         label_mask: bool = False,
@@ -76,6 +77,7 @@ class ActiveLearningDataModule(LightningDataModule):
         super().__init__()
         self.train, self.val, self.pool = train, val, pool
         self.batch_size, self.predict_batch_size, self.num_workers = batch_size, predict_batch_size, num_workers
+        self.samples_per_epoch = samples_per_epoch
         self.seed, self.label_mask = seed, label_mask
 
     @property
@@ -96,7 +98,9 @@ class ActiveLearningDataModule(LightningDataModule):
         """Labeled rows in the order of this cycle and epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         seed = (self.seed, self.pool.cycle, epoch)
-        order = np.random.default_rng(seed).permutation(self.labeled_rows)
+        generator, rows = np.random.default_rng(seed), self.labeled_rows
+        size = self.samples_per_epoch or len(rows)
+        order = np.concatenate([generator.permutation(rows) for _ in range(0, size, len(rows))])[:size]
         return self._loader(LabeledRows(self.train, order, seed), self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Batch[Any, Any]]:

@@ -144,8 +144,6 @@ class ActiveLearningLoop:
         if resume:
             log.info("cycle %d goes on from %s", cycle, checkpoint)
         trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         if trainer.current_epoch % self.checkpoint_every_n_epochs:
             trainer.save_checkpoint(checkpoint)  # all processes take part
         return task, trainer

@@ -85,7 +85,9 @@ def test_the_majority_is_the_most_frequent_label_of_each_voxel(datamodule: Activ
     assert trainer.callback_metrics["majority/mIoU"].item() == pytest.approx(right / count)
 
 
-def test_order_and_augmentation_depend_on_seed_cycle_epoch_and_row_alone(datamodule: ActiveLearningDataModule) -> None:
+def test_batches_depend_on_seed_cycle_epoch_and_position_alone(
+    datamodule: ActiveLearningDataModule,
+) -> None:
     class Spy(OccupancyTask):
         seen: list[tuple[int, list[int], float]]
 
@@ -130,3 +132,15 @@ def test_the_learning_rate_warms_up_and_then_follows_its_schedule(
     task = Spy(TinyNetwork(), CrossEntropy(), Accuracy(), lr=0.5, warmup_steps=2, schedule=schedule)
     make_trainer(max_epochs=3, limit_val_batches=0).fit(task, datamodule=datamodule)
     assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(None, 1, 1), (2, 0, 1), (7, 2, 3)])
+def test_an_epoch_of_fixed_size_goes_round_the_labeled_rows(
+    datamodule: ActiveLearningDataModule, size: int | None, least: int, most: int
+) -> None:
+    datamodule.samples_per_epoch = size
+    drawn = Counter(row for batch in datamodule.train_dataloader() for row in batch.index.tolist())
+    assert sum(drawn.values()) == (size or 3)
+    assert all(least <= drawn[row] <= most for row in (1, 5, 8))
+    images = [image for batch in datamodule.train_dataloader() for image in batch.inputs.images]
+    assert len({image.sum().item() for image in images}) == len(images)  # the rounds are augmented anew
