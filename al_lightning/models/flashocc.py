@@ -160,8 +160,8 @@ def flashocc_nano(
         image_size,
         depth,
         neck_channels=64,
-        context_channels=16,
-        bev_channels=32,
+        context_channels=32,
+        bev_channels=64,
     )
 
 
