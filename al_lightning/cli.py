@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from al_lightning.acquisition import Acquisition, Summarizer
 from al_lightning.config import (
     ConfigError,
     ExperimentConfig,
@@ -32,18 +35,29 @@ from al_lightning.data import ActiveLearningDataModule, LabelPool
 from al_lightning.engine import (
     ActiveLearningCallback,
     ActiveLearningLoop,
+    AtomicCheckpointIO,
     DatasetOracle,
     ExternalOracle,
     LabelsRequested,
     MissingLabelsError,
+    RehearsalError,
     RunDirectory,
     RunDirectoryError,
     Tracker,
+    rehearse,
 )
 from al_lightning.engine.console import console
-from al_lightning.types import DataFileError
+from al_lightning.types import ActiveDataset, DataFileError
 
 log = logging.getLogger(__name__)
+
+KINDS = {
+    "data": ActiveDataset,
+    "task": LightningModule,
+    "summarizer": Summarizer,
+    "acquisition": Acquisition,
+    "callbacks": Callback,
+}
 
 USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]
 
@@ -69,20 +83,22 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
         return 0 if arguments else 2
     words = [word for word in arguments if word != "--print-config"]
     try:
-        config, resolved = compose(config_dir, words)
+        config, resolved = compose(config_dir, words, KINDS)
         if "--print-config" in arguments:
             print(yaml.safe_dump(resolved, sort_keys=False), end="")
             return 0
         run(config, resolved)
     except LabelsRequested as request:
         console.print(escape(str(request)))
-    except ConfigError as error:
+    except (ConfigError, RehearsalError) as error:
         console.print(f"[red]configuration:[/red] {escape(str(error))}")
         return 2
     except (RunDirectoryError, MissingLabelsError, DataFileError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}")
         return 1
-    except (KeyboardInterrupt, SystemExit):  # the Trainer turns the first into the second
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # the Trainer turns it into a SystemExit
+            raise
         console.print("interrupted; the same command goes on from here")
         return 130
     return 0
@@ -102,16 +118,17 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     directory = RunDirectory(Path(config.run_dir))
     main_process = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # from RANK, LOCAL_RANK, SLURM_PROCID, ...
     with directory.lock() if main_process else nullcontext():
-        _check_same_run(directory, resolved)
-        summarizer = instantiate(resolved["summarizer"], "summarizer")
-        acquisition = instantiate(resolved["acquisition"], "acquisition")
-        instantiate(resolved["task"], "task")  # a wrong value shows now and not after the data are read
-        extra = [(node, f"callbacks.{name}") for name, node in resolved["callbacks"].items()]
-        for node, key in extra:
-            instantiate(node, key)
+        if main_process:
+            _check_same_run(directory, resolved)
+        _check_values(config, resolved)
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
         _check_sizes(config, len(train.units))
         pool = directory.read_pool(train.units) or LabelPool(train.units)
+        if pool.cycle == config.loop.cycles - 1 and directory.read_metrics(pool.cycle) is not None:
+            console.print(escape(f"finished before: {directory.root / 'metrics.csv'}"))
+            return
+        summarizer, acquisition = (instantiate(resolved[name], name) for name in ("summarizer", "acquisition"))
+        rehearse(instantiate(resolved["task"], "task"), summarizer, acquisition, train)
         if main_process:
             directory.write_config(resolved)
         datamodule = ActiveLearningDataModule(
@@ -126,11 +143,6 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             label_mask=summarizer.needs_label_mask,
         )
         tracker = _tracker(config, resolved, directory.root)
-
-        def build_trainer(callbacks: list[Callback]) -> Trainer:
-            more = [instantiate(node, key) for node, key in extra]
-            return _trainer(config, tracker, directory.root, callbacks + more)
-
         loop = ActiveLearningLoop(
             directory,
             datamodule,
@@ -138,7 +150,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             ActiveLearningCallback(summarizer, acquisition, train.unit_of),
             DatasetOracle(train) if config.oracle is Oracle.dataset else ExternalOracle(train, directory),
             tracker,
-            build_trainer,
+            lambda callbacks: _trainer(config, tracker.logger, callbacks + _callbacks(resolved)),
             cycles=config.loop.cycles,
             seed_size=config.loop.seed_size,
             budget=config.loop.budget,
@@ -156,16 +168,40 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             tracker.finish(exit_code=1)
             raise
         tracker.finish()
-        console.print(f"finished: {directory.root / 'metrics.csv'}")
+        if main_process:
+            console.print(escape(f"finished: {directory.root / 'metrics.csv'}"))
+
+
+def _callbacks(resolved: dict[str, Any]) -> list[Callback]:
+    """Fresh callbacks of the configuration."""
+    return [instantiate(node, f"callbacks.{name}") for name, node in resolved["callbacks"].items()]
+
+
+def _check_values(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
+    """Build what needs no data once, so that a wrong value shows before any are read."""
+    for name in ("summarizer", "acquisition", "task"):
+        instantiate(resolved[name], name)
+    try:
+        _trainer(config, None, _callbacks(resolved))
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {error}") from error
+    if config.oracle is Oracle.external and instantiate(resolved["summarizer"], "summarizer").needs_label_mask:
+        raise ConfigError(
+            "'oracle=external' has no label files to read a visibility mask from before they are asked for: "
+            "choose another summarizer.visibility"
+        )
 
 
 def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration; where the directory lies does not matter."""
+    """Refuse to go on with another configuration unless nothing is earned; the place of the directory may change."""
     old = directory.read_config()
     if old is None:
         return
     differing = differing_keys({**old, "run_dir": ""}, {**resolved, "run_dir": ""})
-    if differing:
+    if differing and not directory.earned:
+        log.warning("%s has earned nothing yet and starts anew with another configuration", directory.root)
+        directory.forget()
+    elif differing:
         raise ConfigError(
             f"{directory.root} holds a run with another configuration; choose another run_dir, or undo:\n  "
             + "\n  ".join(differing)
@@ -199,11 +235,11 @@ def _tracker(config: ExperimentConfig, resolved: dict[str, Any], root: Path) -> 
     )
 
 
-def _trainer(config: ExperimentConfig, tracker: Tracker, root: Path, callbacks: list[Callback]) -> Trainer:
+def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Callback]) -> Trainer:
     options = config.trainer
     bars = [RichProgressBar()] if options.progress_bar else []
     return Trainer(
-        default_root_dir=root,
+        default_root_dir=config.run_dir,
         max_epochs=options.max_epochs,
         accelerator=options.accelerator,
         devices=options.devices,
@@ -215,9 +251,10 @@ def _trainer(config: ExperimentConfig, tracker: Tracker, root: Path, callbacks: 
         deterministic=options.deterministic,
         enable_progress_bar=options.progress_bar,
         enable_model_summary=False,
-        logger=tracker.logger or False,
+        logger=logger or False,
         callbacks=[*callbacks, *bars],
-        num_sanity_val_steps=0,
+        plugins=[AtomicCheckpointIO()],
+        num_sanity_val_steps=1,
         check_val_every_n_epoch=options.max_epochs + 1,  # validation is a stage of its own
         reload_dataloaders_every_n_epochs=1,
     )
@@ -249,4 +286,6 @@ def print_help(config_dir: Path) -> None:
     for key, default, text in describe_keys():
         keys.add_row(escape(key), escape(default), escape(text))
     console.print(keys)
-    console.print("Components (data, task, summarizer, acquisition, callbacks): see --print-config experiment=NAME.")
+    console.print(
+        "Components (data, task, ...) are shown by: python train.py experiment=NAME data.root=. --print-config"
+    )

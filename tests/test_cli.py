@@ -93,6 +93,13 @@ def test_another_configuration_is_refused_with_its_keys(run: Run, capsys: pytest
         (["loop.budget=5"], "'loop.budget' is too large: 3 + 5 x 2 cycles = 13, but the dataset has only 12"),
         (["acquisition.weights.intar=0"], "unknown key 'acquisition.weights.intar'; did you mean 'intra'"),
         (["acquisition.weights={inter: 0, intra: 0, uncertainty: 0}"], "acquisition:"),
+        (["trainer.accelerator=gppu"], "trainer:"),
+        (["trainer.precision=17"], "trainer:"),
+        (["task.lr=-1"], "task: lr must be positive"),
+        (["task.lr=.nan"], "task: lr must be positive"),
+        (["data={_target_: fake_occupancy.TinyNetwork}"], "'data' must be of the kind ActiveDataset"),
+        (["acquisition.combiner={_target_: al_lightning.acquisition.RobustMinMax}"], "'acquisition.combiner' must be"),
+        (["oracle=external", "summarizer.visibility=label_mask"], "'oracle=external' has no label files"),
         (["task.network.droput=0"], "unknown key 'task.network.droput'; did you mean 'dropout'"),
     ],
 )
@@ -100,10 +107,43 @@ def test_wrong_use_ends_before_any_data_is_read(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     words: list[str], message: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(FakeFrames, "sample", lambda *_, **__: pytest.fail("data were read"))
+    def sample(self, row, *, annotations=True, label_mask=False, generator=None):
+        pytest.fail("data were read")
+
+    monkeypatch.setattr(FakeFrames, "sample", sample)
     assert run(*words) == 2
     assert message in " ".join(capsys.readouterr().out.split())
     assert not (tmp_path / "run/config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["summarizer.visibility=frustum", "summarizer.free_class=99"], "free_class must be one of the 3 classes"),
+        (["acquisition.criteria.inter.field=class_histgram"], "no summary field 'class_histgram'"),
+    ],
+)
+def test_parts_that_do_not_fit_show_before_training(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert run(*words) == 2
+    assert message in " ".join(capsys.readouterr().out.split())
+    assert not (tmp_path / "run/config.yaml").exists()
+
+
+def test_a_run_that_earned_nothing_may_start_anew(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("fake_occupancy.CrossEntropy.forward", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run("seed=1", "loop.cycles=1")
+    assert (tmp_path / "run/config.yaml").exists()
+    assert run("seed=2", "loop.cycles=1") == 0
+    assert "has earned nothing yet" in caplog.text
+    other = f"run_dir={tmp_path / 'fresh'}"
+    assert run("seed=2", "loop.cycles=1", other) == 0
+    assert (tmp_path / "run/pool.csv").read_bytes() == (tmp_path / "fresh/pool.csv").read_bytes()
 
 
 def test_help_and_print_config(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,10 +57,12 @@ def argument_types(target: Callable[..., Any]) -> dict[str, Any]:
 def conforms(value: Any, annotation: Any) -> bool:
     """Whether a plain YAML value fits a type; types that YAML cannot hold are left to the component itself."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if is_component(value) or annotation is Any or annotation is inspect.Parameter.empty:
+    if annotation is Any or annotation is inspect.Parameter.empty:
         return True
     if origin in (typing.Union, types.UnionType):
         return any(conforms(value, option) for option in arguments)
+    if is_component(value):
+        return builds(locate(value[TARGET], "component"), annotation)
     if origin is typing.Literal:
         return value in arguments
     if annotation is type(None) or value is None:
@@ -84,7 +86,29 @@ def conforms(value: Any, annotation: Any) -> bool:
         )
     if issubclass(kind, Iterable) and arguments:
         return isinstance(value, (list, tuple)) and all(conforms(entry, arguments[0]) for entry in value)
-    return not isinstance(value, (bool, int, float, str))  # a plain value where an object is wanted
+    return False  # a plain value where an object is wanted
+
+
+def builds(target: Callable[..., Any], annotation: Any) -> bool:
+    """Whether a class is, or a function returns, what an annotation asks for; in doubt, yes.
+
+    Of a Protocol, the methods and their numbers of arguments are compared.
+    """
+    wanted = typing.get_origin(annotation) or annotation
+    result = target if inspect.isclass(target) else argument_types(target).get("return", Any)
+    made = typing.get_origin(result) or result
+    if Any in (wanted, made) or not inspect.isclass(wanted) or not inspect.isclass(made):
+        return True
+    if not getattr(wanted, "_is_protocol", False):
+        return issubclass(made, wanted)
+    methods = {name: member for name, member in vars(wanted).items() if inspect.isfunction(member)}
+    return all(
+        len(inspect.signature(getattr(made, name)).parameters) == len(inspect.signature(member).parameters)
+        if hasattr(made, name)
+        else False
+        for name, member in methods.items()
+        if name == "__call__" or not name.startswith("_")
+    )
 
 
 def _type_name(annotation: Any) -> str:
@@ -93,20 +117,23 @@ def _type_name(annotation: Any) -> str:
     return str(annotation).replace("typing.", "")
 
 
-def check_component(node: Any, key: str, provided: Iterable[str] = ()) -> None:
+def check_component(node: Any, key: str, provided: Iterable[str] = (), kind: Any = Any) -> None:
     """Check a node and all components inside it, without building anything.
 
     Args:
         node: resolved plain container.
         key: dotted name of the node, for messages.
         provided: arguments that code will add.
+        kind: type that the component must be.
 
     Raises:
-        ConfigError: an unknown or missing argument, a wrong type, a target that does not exist.
+        ConfigError: an unknown or missing argument, a wrong type, a target that does not exist or is of another kind.
     """
     if not is_component(node):
         raise ConfigError(f"'{key}' needs a component: a node with {TARGET} and arguments")
     target = locate(node[TARGET], key)
+    if not builds(target, kind):
+        raise ConfigError(f"'{key}' must be of the kind {_type_name(kind)}; {node[TARGET]} is not")
     known, hints, provided = parameters(target), argument_types(target), set(provided)
     for name, value in node.items():
         if name == TARGET:
@@ -128,8 +155,8 @@ def check_component(node: Any, key: str, provided: Iterable[str] = ()) -> None:
 def _check_inside(value: Any, key: str) -> None:
     if is_component(value):
         check_component(value, key)
-    elif isinstance(value, Mapping):
-        for name, entry in value.items():
+    elif isinstance(value, (Mapping, list)):
+        for name, entry in value.items() if isinstance(value, Mapping) else enumerate(value):
             _check_inside(entry, f"{key}.{name}")
 
 
@@ -162,4 +189,6 @@ def _build(value: Any, key: str) -> Any:
         return instantiate(value, key)
     if isinstance(value, Mapping):
         return {name: _build(entry, f"{key}.{name}") for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_build(entry, f"{key}.{index}") for index, entry in enumerate(value)]
     return value

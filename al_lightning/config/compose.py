@@ -34,16 +34,16 @@ def load(config_dir: Path, group: str, name: str) -> dict[str, Any]:
     if name not in options(config_dir, group):
         raise unknown(group, name, options(config_dir, group))
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values")
-    return content
+    return {str(key): value for key, value in content.items()}
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words to a dotted key -> value dictionary; values are YAML.
+    """``key=value`` words to a dotted key -> value dictionary; values are YAML, but of a text key the text itself.
 
     Raises:
         ConfigError: a word is not of this form.
@@ -54,19 +54,33 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         if not equals or not key or key.startswith("-"):
             raise ConfigError(f"cannot read '{word}': write key=value, e.g. loop.budget=10 (see --help)")
         try:
-            overrides[key] = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError as error:
+            # OmegaConf's reader and not PyYAML's, for which 1e-4 is a word
+            parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
+        except (yaml.YAMLError, OmegaConfBaseException) as error:
             raise ConfigError(f"the value of '{word}' is not valid YAML: {error}") from error
+        assert isinstance(parsed, dict)
+        overrides[key] = text if _is_text(key) and text != "null" else parsed["value"]
     return overrides
 
 
-def compose(config_dir: Path, arguments: Sequence[str]) -> tuple[ExperimentConfig, dict[str, Any]]:
+def _is_text(dotted: str) -> bool:
+    """Whether a typed key holds text, which YAML would turn into a number (2026_10_18) or a truth value (on)."""
+    hint: Any = ExperimentConfig
+    for part in dotted.split("."):
+        hint = get_type_hints(hint).get(part) if is_dataclass(hint) else None
+    return hint in (str, str | None)
+
+
+def compose(
+    config_dir: Path, arguments: Sequence[str], kinds: Mapping[str, Any] | None = None
+) -> tuple[ExperimentConfig, dict[str, Any]]:
     """Compose and check the configuration of a run; no data is read.
 
     Args:
         config_dir: folder with one sub-folder a group (`experiment`, `data`, `acquisition`, ...).
         arguments: ``key=value`` words; the last one of a key wins. A word that names a file of a group
             (`acquisition=random`) replaces the whole group.
+        kinds: name of a component slot (`data`, `task`, ..., `callbacks` for each of them) -> the type it must be.
 
     Returns:
         The typed configuration and the same as a resolved plain dictionary.
@@ -87,10 +101,11 @@ def compose(config_dir: Path, arguments: Sequence[str]) -> tuple[ExperimentConfi
     except OmegaConfBaseException as error:
         raise _readable(error) from error
     assert isinstance(typed, ExperimentConfig)
+    kinds = kinds or {}
     for key, provided in COMPONENTS.items():
-        check_component(resolved[key], key, provided)
+        check_component(resolved[key], key, provided, kinds.get(key, Any))
     for name, node in resolved["callbacks"].items():
-        check_component(node, f"callbacks.{name}")
+        check_component(node, f"callbacks.{name}", kind=kinds.get("callbacks", Any))
     _check_ranges(typed)
     return typed, {str(key): value for key, value in resolved.items()}
 
@@ -106,8 +121,10 @@ def _layers(config_dir: Path, overrides: dict[str, Any]) -> dict[str, Any]:
             )
         groups.update(entry)
     for key in [key for key in overrides if key != "experiment" and (config_dir / key).is_dir()]:
-        groups[key] = str(overrides.pop(key))
-        experiment.pop(key, None)
+        name = str(overrides.pop(key))
+        if groups.get(key) != name:  # what the experiment says on top belongs to its own choice
+            experiment.pop(key, None)
+        groups[key] = name
     composed: Any = OmegaConf.create({key: load(config_dir, key, name) for key, name in groups.items()})
     composed = OmegaConf.merge(composed, OmegaConf.create(experiment))
     container = OmegaConf.to_container(composed, resolve=False)
@@ -120,7 +137,7 @@ def _merge(layers: dict[str, Any], overrides: dict[str, Any]) -> DictConfig:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), layers)
         for key, value in overrides.items():
-            _check_path(merged, key)
+            _check_path(merged, key, value)
             OmegaConf.update(merged, key, value, merge=not is_component(value), force_add=True)
     except OmegaConfBaseException as error:
         raise _readable(error) from error
@@ -138,8 +155,11 @@ def _check_typed(node: Mapping[str, Any], schema: type, prefix: str) -> None:
             _check_typed(value, hints[key], f"{prefix}{key}.")
 
 
-def _check_path(config: Any, dotted: str) -> None:
+def _check_path(config: Any, dotted: str, value: Any) -> None:
     """Refuse an override whose key neither exists nor is an argument of the component that it leads into."""
+    if isinstance(value, Mapping) and not is_component(value):
+        for name, entry in value.items():
+            _check_path(config, f"{dotted}.{name}", entry)
     node, walked = config, ""
     for part in dotted.split("."):
         if not isinstance(node, DictConfig):
@@ -147,7 +167,7 @@ def _check_path(config: Any, dotted: str) -> None:
         known = {str(key) for key in node}
         if TARGET in known:
             known |= set(parameters(locate(OmegaConf.select(node, TARGET), walked.rstrip("."))))
-        free = walked == "callbacks."  # the names in it are the user's own
+        free = walked == "callbacks." and is_component(value)  # a callback of the user's own, under any name
         if part not in known and not free:
             raise unknown("key", walked + part, known - {TARGET})
         if part not in node:

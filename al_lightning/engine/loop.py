@@ -26,7 +26,7 @@ from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_la
 from al_lightning.engine.processes import write_once
 from al_lightning.engine.run_directory import RunDirectory
 from al_lightning.engine.seeding import BatchSeed, derive_seed
-from al_lightning.engine.tracking import Tracker
+from al_lightning.engine.tracking import CycleProgress, Tracker
 from al_lightning.types import Summary
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class ActiveLearningLoop:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        trainer = self.build_trainer([BatchSeed(self.seed, cycle), saver, self.active_learning])
+        trainer = self.build_trainer([BatchSeed(self.seed, cycle), CycleProgress(cycle), saver, self.active_learning])
         if resume:
             log.info("cycle %d goes on from %s", cycle, checkpoint)
         trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)

@@ -19,6 +19,7 @@ import fcntl
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -73,19 +74,38 @@ class RunDirectory:
         self.root = root
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = 5.0) -> Iterator[None]:
         """Hold the directory for this process; the system frees it when the process ends, however it ends.
+
+        Args:
+            patience: seconds to wait for it. The reader processes of a killed run hold it until they notice.
 
         Raises:
             RunDirectoryError: another process holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + patience
         with (self.root / ".lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunDirectoryError(f"another process is running on {self.root}; choose another run_dir") from error
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if time.monotonic() > deadline:
+                        raise RunDirectoryError(
+                            f"another process is running on {self.root}; choose another run_dir"
+                        ) from error
+                    time.sleep(0.1)
             yield
+
+    @property
+    def earned(self) -> bool:
+        """Whether there is anything that a new start would lose: a checkpoint or a request for labels."""
+        return any(self.root.glob("cycles/*/checkpoint.ckpt")) or any(self.root.glob("requests/*.csv"))
+
+    def forget(self) -> None:
+        """Start anew where nothing is earned yet: the seed set may be another one."""
+        (self.root / "pool.csv").unlink(missing_ok=True)
 
     # --- configuration -----------------------------------------------------------------------------------------------
 
@@ -176,13 +196,6 @@ class RunDirectory:
         """Save the scores of every candidate."""
         table = pa.table(dict(columns))
         write_atomically(self.cycle(cycle, "scores.parquet"), lambda file: pq.write_table(table, file))
-
-    def read_selection(self, cycle: int) -> list[str] | None:
-        """Ids of the units selected in a cycle, in pick order, or None."""
-        path = self.cycle(cycle, "selection.csv")
-        if not path.exists():
-            return None
-        return [row["unit"] for row in csv.DictReader(io.StringIO(path.read_text()))]
 
     def write_selection(self, cycle: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Save the selected units in pick order."""

@@ -9,11 +9,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import wandb
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
 from al_lightning.engine.run_directory import write_atomically
 
 log = logging.getLogger(__name__)
+
+
+class CycleProgress(Callback):
+    """Logs ``train/cycle``, which grows from K to K + 1 while cycle K trains: an axis over all cycles.
+
+    ``trainer/global_step``, Lightning's own axis, starts again in every cycle.
+    """
+
+    NAME = "train/cycle"
+
+    def __init__(self, cycle: int) -> None:
+        self.cycle = cycle
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        """Log how much of the cycle's training is done."""
+        pl_module.log(self.NAME, self.cycle + trainer.global_step / trainer.estimated_stepping_batches)
 
 
 class Tracker:
@@ -50,7 +67,7 @@ class Tracker:
         arguments: dict[str, Any] = {
             "project": project, "entity": entity, "group": group, "name": name, "id": self._run_id(directory),
             "save_dir": str(directory), "resume": "allow", "config": dict(config),
-            "settings": wandb.Settings(init_timeout=timeout),
+            "settings": wandb.Settings(init_timeout=timeout, mode=mode),
         }  # fmt: skip
         self.logger = WandbLogger(offline=mode == "offline", **arguments)
         try:
@@ -60,13 +77,13 @@ class Tracker:
                 "Weights & Biases cannot be reached (%s); this run is tracked offline: `wandb sync %s` sends it later",
                 error, directory / "wandb",
             )  # fmt: skip
-            wandb.teardown()  # else the failed start still holds the run's id
+            arguments["id"] += "-offline"  # the failed start still holds the other id
+            arguments["settings"] = wandb.Settings(mode="offline")
             self.logger = WandbLogger(offline=True, **arguments)
             run = self.logger.experiment
-        for axis in ("cycle", "labeled"):
+        for axis in ("cycle", "labeled", CycleProgress.NAME):
             run.define_metric(axis)
-        for pattern in ("mIoU", "IoU*", "majority/*", "cycle_metrics/*"):
-            run.define_metric(pattern, step_metric="labeled")
+        run.define_metric("train/loss", step_metric=CycleProgress.NAME)
         run.define_metric("selected/*", step_metric="cycle")
 
     @staticmethod
@@ -79,6 +96,8 @@ class Tracker:
     def cycle(self, metrics: Mapping[str, float]) -> None:
         """Log a cycle's row of `metrics.csv`."""
         if self.logger is not None:
+            for name in set(metrics) - {"cycle", "labeled"}:
+                self.logger.experiment.define_metric(name, step_metric="labeled")
             self.logger.experiment.log(dict(metrics))
 
     def selection(

@@ -26,6 +26,9 @@ class OccupancyTask(LightningModule):
         weight_decay: weight decay of AdamW, on all parameters as in FlashOcc's recipe.
         warmup_steps: steps of linear warm-up from a thousandth of ``lr``.
         schedule: after the warm-up constant (FlashOcc's recipe never decays) or half a cosine down to zero.
+
+    Raises:
+        ValueError: a rate, decay or number of steps is out of range.
     """
 
     def __init__(
@@ -39,6 +42,11 @@ class OccupancyTask(LightningModule):
         schedule: Literal["constant", "cosine"] = "constant",
     ) -> None:
         super().__init__()
+        if not (0 < lr < math.inf and 0 <= weight_decay < math.inf and warmup_steps >= 0):
+            raise ValueError(
+                "lr must be positive, weight_decay and warmup_steps not negative, "
+                f"got {lr}, {weight_decay} and {warmup_steps}"
+            )
         self.network, self.loss, self.metric = network, loss, metric
         self.lr, self.weight_decay, self.warmup_steps, self.schedule = lr, weight_decay, warmup_steps, schedule
 

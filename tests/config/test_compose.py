@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 import yaml
 
 from al_lightning.config import ConfigError, Oracle, compose, describe_keys, differing_keys, instantiate
+from al_lightning.config.components import builds
 
 EXPERIMENT = """
 description: a test
@@ -85,6 +87,9 @@ def test_a_group_choice_replaces_the_whole_group_and_dots_then_lead_into_it(conf
         ([*GIVEN, "data.kind=c"], "'data.kind' must be Literal['a', 'b'], got 'c'"),
         ([*GIVEN, "data.inner=3"], "'data.inner' must be"),
         ([*GIVEN, "data.split=val"], "unknown key 'data.split'"),
+        ([*GIVEN, "data.parts={one: {name: x}, tow: {name: y}}"], "unknown key 'data.parts.tow'"),
+        ([*GIVEN, "data.inner={_target_: fake_components.Plain}"], "'data.inner' must be"),
+        ([*GIVEN, "callbacks.mine.speed=3"], "unknown key 'callbacks.mine'"),
         (
             [*GIVEN, "data._target_=fake_components.Outr"],
             "unknown component of fake_components in data._target_ 'Outr'",
@@ -114,6 +119,47 @@ def test_an_argument_left_at_its_default_can_be_set(config_dir: Path) -> None:
     _, resolved = compose(config_dir, [*GIVEN, "data.flag=true", "data.rate=3", "data.factors=[1, 2.5]"])
     built = instantiate(resolved["data"], "data", split="train")
     assert (built.flag, built.rate, built.factors, built.split) == (True, 3, [1, 2.5], "train")
+
+
+def test_numbers_and_texts_are_read_as_what_they_are_for(config_dir: Path) -> None:
+    words = ["data.rate=1e-4", "run_dir=2026_10_18", "tracking.group=no", "tracking.entity=null"]
+    config, resolved = compose(config_dir, [*GIVEN, *words])
+    assert resolved["data"]["rate"] == 1e-4
+    assert (config.run_dir, config.tracking.group, config.tracking.entity) == ("2026_10_18", "no", None)
+
+
+def test_naming_the_same_file_again_keeps_what_the_experiment_says_on_top(config_dir: Path) -> None:
+    path = config_dir / "experiment/demo.yaml"
+    path.write_text(EXPERIMENT + "acquisition: {weight: 3.0}\n")
+    assert compose(config_dir, [*GIVEN, "acquisition=first"])[1]["acquisition"]["weight"] == 3.0
+    assert "weight" not in compose(config_dir, [*GIVEN, "acquisition=second"])[1]["acquisition"]
+
+
+class HasPick(Protocol):
+    def pick(self, units: int, budget: int) -> int: ...
+
+
+class Picker:
+    def pick(self, units: int, budget: int) -> int:
+        return units + budget
+
+
+class Other:
+    def pick(self, units: int) -> int:
+        return units
+
+
+def make_picker() -> Picker:
+    return Picker()
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "expected"),
+    [(Picker, HasPick, True), (make_picker, HasPick, True), (Other, HasPick, False), (Path, HasPick, False),
+     (Picker, Picker, True), (Other, Picker, False), (make_picker, Other, False), (Other, Any, True)],
+)  # fmt: skip
+def test_a_component_must_be_what_its_place_asks_for(target: Any, kind: Any, expected: bool) -> None:
+    assert builds(target, kind) is expected
 
 
 def test_components_are_built_inside_out_with_tuples_where_the_signature_has_them(config_dir: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     holder = context.Process(target=_hold, args=(tmp_path, ready, leave))
     holder.start()
     assert ready.wait(30)
-    with pytest.raises(RunDirectoryError, match="another process"), RunDirectory(tmp_path).lock():
+    with pytest.raises(RunDirectoryError, match="another process"), RunDirectory(tmp_path).lock(patience=0.3):
         pass
     holder.kill()  # no clean-up of its own: the system frees the lock
     holder.join()

@@ -1,0 +1,30 @@
+"""One sample through prediction, summary and selection, before training shows what does not fit too late."""
+
+from __future__ import annotations
+
+import torch
+from pytorch_lightning import LightningModule
+
+from al_lightning.acquisition import Acquisition, Summarizer
+from al_lightning.types import ActiveDataset, Summary, collate
+
+
+class RehearsalError(ValueError):
+    """The parts of an experiment do not fit each other; the message says what failed."""
+
+
+def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisition, dataset: ActiveDataset) -> None:
+    """Predict the first row from its sensors, summarize it and select it, on the CPU.
+
+    Raises:
+        RehearsalError: a part refuses what the part before it made.
+        DataFileError: the row cannot be read.
+    """
+    batch = collate([dataset.sample(0, annotations=False, label_mask=summarizer.needs_label_mask)])
+    try:
+        with torch.no_grad():
+            fields = summarizer(batch, task.eval().predict_step(batch, 0))
+        alone = Summary(torch.zeros(1, dtype=torch.int64), fields)
+        acquisition.select(alone, alone, 1, torch.Generator().manual_seed(0))
+    except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
+        raise RehearsalError(f"the parts do not fit each other, tried on one sample: {error}") from error
