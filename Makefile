@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?=
 
-.PHONY: help setup demo test lint unit clean
+.PHONY: help setup data demo test lint unit clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,8 +16,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 setup: $(VENV)/.installed ## create .venv with everything that was tested together
 
-demo: setup ## active learning on real frames: make demo DATA=<SemanticKITTI root>
+data:
 	@test -n "$(DATA)" || { echo "name the data: make demo DATA=<SemanticKITTI root> (the folder that holds sequences/)"; exit 2; }
+
+demo: data setup ## active learning on real frames: make demo DATA=<SemanticKITTI root>
 	$(BIN)/python train.py experiment=occupancy_kitti data.root=$(DATA) run_dir=runs/demo
 
 lint: setup ## ruff, mypy and the import arrows

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+IGNORE = 255
+"""Label of a voxel without a class, where the mask says that it does not count."""
+
 InputsT = TypeVar("InputsT")
 AnnotationsT = TypeVar("AnnotationsT")
 

@@ -21,10 +21,14 @@ from fake_occupancy import write_experiment, write_frames
 from pytorch_lightning import Trainer
 
 from al_lightning import cli
-from al_lightning.engine import run_directory
+from al_lightning.engine import checkpoint, run_directory
 from al_lightning.tasks import OccupancyTask
 
 RANDOM_KILLS = 8
+OPTIONS = (  # the last checkpoint is not that of a whole interval, epochs go round, weights are carried over
+    "trainer.checkpoint_every_n_epochs=2", "loader.samples_per_epoch=7", "loop.weights=previous",
+    "trainer.accumulate_grad_batches=2", "task.schedule=cosine",
+)  # fmt: skip
 
 
 class Events:
@@ -70,10 +74,17 @@ def watch(events: Events) -> None:
         original(path, with_event)
         events.happen(f"after {path.name}")
 
-    run_directory.write_atomically = write
+    run_directory.write_atomically = checkpoint.write_atomically = write
 
 
-def attempt(root: Path, run: str, stop: Callable[[str, int], bool], *, kill_after: float | None = None) -> bool:
+def attempt(
+    root: Path,
+    run: str,
+    stop: Callable[[str, int], bool],
+    *,
+    kill_after: float | None = None,
+    words: tuple[str, ...] = (),
+) -> bool:
     """One process; True if it ended by itself."""
     log = root / "events.log"
     log.write_text("")
@@ -86,8 +97,8 @@ def attempt(root: Path, run: str, stop: Callable[[str, int], bool], *, kill_afte
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
                 watch(Events(stop, log))
-                words = ["experiment=fake", f"data.root={root / 'data'}", f"run_dir={root / run}"]
-                status = cli.main(words, root / "configs")
+                given = ["experiment=fake", f"data.root={root / 'data'}", f"run_dir={root / run}"]
+                status = cli.main([*given, *words], root / "configs")
         finally:
             os._exit(status)
     if kill_after is not None:
@@ -119,6 +130,11 @@ def main(root: Path) -> None:
         number = chance.randrange(2, len(events) // 2)
         attempt(root, "random", lambda name, count, number=number: count == number)
     assert attempt(root, "random", lambda name, count: False)
+    assert attempt(root, "options_undisturbed", lambda name, count: False, words=OPTIONS)
+    for _ in range(RANDOM_KILLS):
+        number = chance.randrange(2, len(events) // 2)
+        attempt(root, "options", lambda name, count, number=number: count == number, words=OPTIONS)
+    assert attempt(root, "options", lambda name, count: False, words=OPTIONS)
     start = time.perf_counter()
     attempt(root, "timed_reference", lambda name, count: False)
     duration = time.perf_counter() - start

@@ -32,8 +32,8 @@ from al_lightning.data.semantickitti_files import (
     read_invalid,
     read_label,
 )
-from al_lightning.data.voxels import IGNORE, Pooling, flip_matrix, flip_volume, pool_any, pool_semantics
-from al_lightning.types import CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
+from al_lightning.data.voxels import Pooling, flip_matrix, flip_volume, pool_any, pool_semantics
+from al_lightning.types import IGNORE, CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class SemanticKITTI:
         split: str = "train",
         image_size: tuple[int, int] = (192, 608),
         sequences: Sequence[str] | None = None,
-        pooling: Pooling = "occupied_first",
+        pooling: Pooling = "majority",
         jitter: ImageJitter = DEFAULT_JITTER,
         flip_x: float = 0.0,
         flip_y: float = 0.5,

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.data.voxels import IGNORE
-from al_lightning.types import DataFileError, VoxelGrid
+from al_lightning.types import IGNORE, DataFileError, VoxelGrid
 
 NATIVE_GRID = VoxelGrid(lower=(0.0, -25.6, -2.0), upper=(51.2, 25.6, 4.4), shape=(256, 256, 32))
 CLASS_NAMES = (

@@ -14,9 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.types import VoxelGrid
+from al_lightning.types import IGNORE, VoxelGrid
 
-IGNORE = 255
 Pooling = Literal["occupied_first", "majority"]
 
 
@@ -31,7 +30,7 @@ def pool_any(values: NDArray[np.bool_], shape: tuple[int, int, int]) -> NDArray[
 
 
 def pool_semantics(
-    semantics: NDArray[np.uint8], shape: tuple[int, int, int], num_classes: int, pooling: Pooling = "occupied_first"
+    semantics: NDArray[np.uint8], shape: tuple[int, int, int], num_classes: int, pooling: Pooling = "majority"
 ) -> NDArray[np.uint8]:
     """Labels on a coarser grid: (x, y, z) uint8 to (X, Y, Z) uint8.
 

@@ -14,10 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from al_lightning.losses.class_counts import OCC3D_NUSCENES_VOXELS, SEMANTICKITTI_VOXELS
-from al_lightning.types import OccupancyAnnotations
-
-IGNORE = 255
-"""Label of voxels without a class."""
+from al_lightning.types import IGNORE, OccupancyAnnotations
 
 _PUBLISHED = {"occ3d_nuscenes": OCC3D_NUSCENES_VOXELS, "semantickitti": SEMANTICKITTI_VOXELS}
 _EPS = torch.finfo(torch.float32).eps

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from al_lightning.models.bev_encoder import STRIDE as BEV_STRIDE
 from al_lightning.models.bev_encoder import BEVBackbone, BEVNeck
+from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
 from al_lightning.models.resnet import ResNet
 from al_lightning.models.view_transform import LiftSplat
@@ -131,9 +132,14 @@ def flashocc_r50(
     num_classes: int = 18,
     image_size: tuple[int, int] = (256, 704),
     depth: tuple[float, float, float] = (1.0, 45.0, 0.5),
+    checkpoint: str | None = None,
 ) -> FlashOcc:
-    """Official ``flashocc-r50`` (M1): ResNet-50, 44.74 M parameters with Occ3D's grid and classes."""
-    return FlashOcc(grid, ResNet(), num_classes, image_size, depth)
+    """Official ``flashocc-r50`` (M1): ResNet-50, 44.74 M parameters with Occ3D's grid and classes.
+
+    ``checkpoint`` is a file of weights to start from (`load_checkpoint`). The official ones expect the channel order
+    that the module's docstring tells of.
+    """
+    return _loaded(FlashOcc(grid, ResNet(), num_classes, image_size, depth), checkpoint)
 
 
 def flashocc_m0(
@@ -141,9 +147,13 @@ def flashocc_m0(
     num_classes: int = 18,
     image_size: tuple[int, int] = (256, 704),
     depth: tuple[float, float, float] = (1.0, 45.0, 1.0),
+    checkpoint: str | None = None,
 ) -> FlashOcc:
-    """Official ``flashocc-r50-M0``: twice the depth step, half the head's channels, 39.94 M parameters."""
-    return FlashOcc(grid, ResNet(), num_classes, image_size, depth, bev_channels=128)
+    """Official ``flashocc-r50-M0``: twice the depth step, half the head's channels, 39.94 M parameters.
+
+    ``checkpoint`` as in `flashocc_r50`.
+    """
+    return _loaded(FlashOcc(grid, ResNet(), num_classes, image_size, depth, bev_channels=128), checkpoint)
 
 
 def flashocc_nano(
@@ -163,6 +173,12 @@ def flashocc_nano(
         context_channels=32,
         bev_channels=64,
     )
+
+
+def _loaded(network: FlashOcc, checkpoint: str | None) -> FlashOcc:
+    if checkpoint is not None:
+        load_checkpoint(network, checkpoint)
+    return network
 
 
 def _require_multiples(name: str, values: Sequence[int], divisor: int) -> None:

@@ -61,7 +61,7 @@ def test_surfaces_survive_only_where_occupied_comes_first():
     volume = np.zeros((4, 4, 4), dtype=np.uint8)
     volume[:, :, 1] = 9
     assert pool_semantics(volume, (1, 1, 1), 20, "majority").item() == 0
-    assert pool_semantics(volume, (1, 1, 1), 20).item() == 9
+    assert pool_semantics(volume, (1, 1, 1), 20, "occupied_first").item() == 9
 
 
 def test_a_coarse_voxel_with_one_empty_label_is_empty_and_counts():

@@ -9,7 +9,8 @@ import torch
 
 DRIVER = Path(__file__).resolve().parents[1] / "kill_driver.py"
 STAGES = (
-    "before training_step", "after training_step", "before checkpoint", "after checkpoint", "before validation_step",
+    "before training_step", "after training_step", "before checkpoint",
+    "start of checkpoint.ckpt", "end of checkpoint.ckpt", "after checkpoint", "before validation_step",
     "end of metrics.json", "after metrics.json", "end of metrics.csv", "before predict_step", "end of summaries.npz",
     "after summaries.npz", "end of scores.parquet", "after scores.parquet", "end of selection.csv",
     "after selection.csv", "start of pool.csv", "end of pool.csv", "after pool.csv", "end of config.yaml",
@@ -28,19 +29,25 @@ def test_every_stage_was_killed(killed: tuple[Path, dict]) -> None:
     assert set(STAGES) <= set(killed[1]["killed"])
 
 
-@pytest.mark.parametrize("run", ["stages_0", "stages_1", "stages_2", "random", "timed"])
-def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(killed: tuple[Path, dict], run: str) -> None:
+@pytest.mark.parametrize(
+    ("run", "reference"),
+    [
+        *((run, "undisturbed") for run in ("stages_0", "stages_1", "stages_2", "stages_3", "random", "timed")),
+        ("options", "options_undisturbed"),
+    ],
+)
+def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
+    killed: tuple[Path, dict], run: str, reference: str
+) -> None:
     root = killed[0]
     for name in ("pool.csv", "metrics.csv", "cycles/0/selection.csv", "cycles/1/selection.csv"):
-        assert (root / run / name).read_bytes() == (root / "undisturbed" / name).read_bytes(), name
+        assert (root / run / name).read_bytes() == (root / reference / name).read_bytes(), name
     for cycle in (0, 1):
         path = f"cycles/{cycle}/scores.parquet"
-        assert pq.read_table(root / run / path).equals(pq.read_table(root / "undisturbed" / path))
+        assert pq.read_table(root / run / path).equals(pq.read_table(root / reference / path))
     for cycle in (0, 1, 2):
         path = f"cycles/{cycle}/checkpoint.ckpt"
-        ours, theirs = (
-            torch.load(root / name / path, weights_only=True)["state_dict"] for name in (run, "undisturbed")
-        )
+        ours, theirs = (torch.load(root / name / path, weights_only=True)["state_dict"] for name in (run, reference))
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from al_lightning.models import ResNet, load_checkpoint
-from al_lightning.types import DataFileError
+from al_lightning.models import ResNet, flashocc_m0, load_checkpoint
+from al_lightning.types import DataFileError, VoxelGrid
 
 
 def network(seed=0):
@@ -120,3 +120,12 @@ def test_unreadable_files_are_named(tmp_path, source, content, capsys):
     with pytest.raises(DataFileError, match=r"weights\.pth"):
         load_checkpoint(network(), path)
     assert "code ran" not in capsys.readouterr().out
+
+
+def test_a_named_size_starts_from_a_file(tmp_path):
+    grid = VoxelGrid((-8.0, -8.0, -1.0), (8.0, 8.0, 5.4), (8, 8, 2))
+    arguments = {"num_classes": 3, "image_size": (32, 32), "depth": (1.0, 9.0, 1.0)}
+    trained = flashocc_m0(grid, **arguments)
+    torch.save({"state_dict": trained.state_dict()}, tmp_path / "weights.pth")
+    again = flashocc_m0(grid, **arguments, checkpoint=str(tmp_path / "weights.pth"))
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in trained.state_dict().items())
