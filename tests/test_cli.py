@@ -286,12 +286,13 @@ def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
 
 
 def test_tracking_offline_can_be_read_back(run: Run, tmp_path: Path) -> None:
-    assert run("tracking.mode=offline") == 0
+    assert run("tracking.mode=offline", "trainer.log_every_n_steps=2") == 0
     logged, tables = read_offline_run(tmp_path / "run")
     cycles = [entry for entry in logged if "mIoU" in entry]
     for entry, row in zip(cycles, rows(tmp_path / "run/metrics.csv"), strict=True):
         assert (entry["cycle"], entry["labeled"]) == (int(row["cycle"]), int(row["labeled"]))
         assert entry["mIoU"] == pytest.approx(float(row["mIoU"]))
+        assert entry["IoU/road"] == pytest.approx(float(row["IoU/road"]))
     selections = [entry for entry in logged if "selected/share/car" in entry]
     assert [entry["cycle"] for entry in selections] == [0, 1]
     for entry in selections:
@@ -301,7 +302,9 @@ def test_tracking_offline_can_be_read_back(run: Run, tmp_path: Path) -> None:
     assert units == {
         tuple(row["unit"] for row in rows(tmp_path / f"run/cycles/{cycle}/selection.csv")) for cycle in (0, 1)
     }
-    assert any("train/loss" in entry for entry in logged)
+    progress = [entry["train/cycle"] for entry in logged if "train/loss" in entry]
+    assert progress == sorted(progress)
+    assert 0 < progress[0] <= 1 < progress[-1] <= 3
 
 
 def test_a_run_survives_a_server_that_cannot_be_reached(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_any_number_of_cameras_voxels_and_classes(cameras, shape, num_classes):
     with torch.no_grad():
         prediction = network(camera_inputs(B=2, N=cameras))
     assert prediction.logits.shape == (2, num_classes, *shape)
-    assert prediction.features.shape == (2, 32, shape[1], shape[0])
+    assert prediction.features.shape == (2, 64, shape[1], shape[0])
     assert torch.isfinite(prediction.logits).all()
 
 
