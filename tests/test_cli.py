@@ -274,15 +274,15 @@ def leveldb_records(content: bytes, header: int = 7, block: int = 32768) -> Iter
 
 def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
     """Logged rows and the files of the tables of an offline W&B run."""
-    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))  # more than one if W&B had to start again
     logged = []
-    for data in leveldb_records(path.read_bytes()):
+    for data in (data for file in files for data in leveldb_records(file.read_bytes())):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(data)
         if record.WhichOneof("record_type") == "history":
             items = {(item.key or ".".join(item.nested_key)): item.value_json for item in record.history.item}
             logged.append({key: json.loads(value) for key, value in items.items()})
-    return logged, [str(table) for table in path.parent.rglob("*.table.json")]
+    return logged, [str(table) for table in folder.rglob("*.table.json")]
 
 
 def test_tracking_offline_can_be_read_back(run: Run, tmp_path: Path) -> None:
