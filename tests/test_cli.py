@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -265,6 +266,8 @@ def leveldb_records(content: bytes, header: int = 7, block: int = 32768) -> Iter
             position += block - position % block
             continue
         length, kind = struct.unpack_from("<HB", content, position + 4)
+        if position + 7 + length > len(content):
+            return  # still being written
         parts += content[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # whole, or the last part
@@ -274,14 +277,20 @@ def leveldb_records(content: bytes, header: int = 7, block: int = 32768) -> Iter
 
 def read_offline_run(folder: Path) -> tuple[list[dict], list[str]]:
     """Logged rows and the files of the tables of an offline W&B run."""
-    files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))  # more than one if W&B had to start again
-    logged = []
-    for data in (data for file in files for data in leveldb_records(file.read_bytes())):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            items = {(item.key or ".".join(item.nested_key)): item.value_json for item in record.history.item}
-            logged.append({key: json.loads(value) for key, value in items.items()})
+    deadline = time.monotonic() + 60
+    while True:  # W&B's own process may still be writing when the run has been told to finish
+        logged, ended = [], False
+        files = sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))
+        for data in (data for file in files for data in leveldb_records(file.read_bytes())):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(data)
+            ended |= record.WhichOneof("record_type") == "exit"
+            if record.WhichOneof("record_type") == "history":
+                items = {(item.key or ".".join(item.nested_key)): item.value_json for item in record.history.item}
+                logged.append({key: json.loads(value) for key, value in items.items()})
+        if ended or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     return logged, [str(table) for table in folder.rglob("*.table.json")]
 
 
