@@ -120,15 +120,14 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     with directory.lock() if main_process else nullcontext():
         if main_process:
             _check_same_run(directory, resolved)
-        _check_values(config, resolved)
+        task, summarizer, acquisition = _build_parts(config, resolved)
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
         _check_sizes(config, len(train.units))
         pool = directory.read_pool(train.units) or LabelPool(train.units)
         if pool.cycle == config.loop.cycles - 1 and directory.read_metrics(pool.cycle) is not None:
             console.print(escape(f"finished before: {directory.root / 'metrics.csv'}"))
             return
-        summarizer, acquisition = (instantiate(resolved[name], name) for name in ("summarizer", "acquisition"))
-        rehearse(instantiate(resolved["task"], "task"), summarizer, acquisition, train)
+        rehearse(task, summarizer, acquisition, train)
         if main_process:
             directory.write_config(resolved)
         datamodule = ActiveLearningDataModule(
@@ -177,19 +176,21 @@ def _callbacks(resolved: dict[str, Any]) -> list[Callback]:
     return [instantiate(node, f"callbacks.{name}") for name, node in resolved["callbacks"].items()]
 
 
-def _check_values(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
-    """Build what needs no data once, so that a wrong value shows before any are read."""
-    for name in ("summarizer", "acquisition", "task"):
-        instantiate(resolved[name], name)
+def _build_parts(config: ExperimentConfig, resolved: dict[str, Any]) -> tuple[LightningModule, Summarizer, Acquisition]:
+    """Build what needs no data, and a Trainer for trial, so that a wrong value shows before any are read."""
+    task, summarizer, acquisition = (
+        instantiate(resolved[name], name) for name in ("task", "summarizer", "acquisition")
+    )
     try:
         _trainer(config, None, _callbacks(resolved))
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
-    if config.oracle is Oracle.external and instantiate(resolved["summarizer"], "summarizer").needs_label_mask:
+    if config.oracle is Oracle.external and summarizer.needs_label_mask:
         raise ConfigError(
             "'oracle=external' has no label files to read a visibility mask from before they are asked for: "
             "choose another summarizer.visibility"
         )
+    return task, summarizer, acquisition
 
 
 def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
