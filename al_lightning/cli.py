@@ -61,7 +61,7 @@ KINDS = {
 
 USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]
 
-Runs an active-learning experiment; the same command on an existing run directory resumes it.
+Runs an active-learning experiment, by default on a simulated world that is generated first; the same command on an existing run directory resumes it.
 A word like acquisition=random takes configs/acquisition/random.yaml; dots lead into sections and components:
 loop.budget=10 acquisition.weights.intra=0 task.lr=1e-4. Options: --help, --print-config.
 """
@@ -78,9 +78,9 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
         Exit status: 0 done (or waiting for an external oracle), 1 failed, 2 wrong use or configuration.
     """
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
-    if not arguments or {"--help", "-h"} & set(arguments):
+    if {"--help", "-h"} & set(arguments):
         print_help(config_dir)
-        return 0 if arguments else 2
+        return 0
     words = [word for word in arguments if word != "--print-config"]
     try:
         config, resolved = compose(config_dir, words, KINDS)
@@ -121,6 +121,8 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         if main_process:
             _check_same_run(directory, resolved)
         task, summarizer, acquisition = _build_parts(config, resolved)
+        if resolved["prepare"]:
+            instantiate(resolved["prepare"], "prepare")
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
         _check_sizes(config, len(train.units))
         pool = directory.read_pool(train.units) or LabelPool(train.units)

@@ -8,7 +8,7 @@ Sensors and truth are different types: a network and the acquisition see `Camera
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -198,10 +198,13 @@ class ActiveDataset(Protocol):
     Attributes:
         units: absolute id of every unit (a scene or sample token, a frame name), unique and in a fixed order.
         unit_of: (rows,) int64, the unit of each row.
+        subsets: name -> (units,) bool, groups of units such as night and rain that are reported on their own; nothing
+            else may look at them.
     """
 
     units: Sequence[str]
     unit_of: np.ndarray[Any, np.dtype[np.int64]]
+    subsets: Mapping[str, np.ndarray[Any, np.dtype[np.bool_]]]
 
     def __len__(self) -> int:
         """Number of rows."""

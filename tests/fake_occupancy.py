@@ -16,19 +16,19 @@ CLASSES = ("free", "road", "car")
 SHAPE = (4, 4, 2)
 
 
-def write_frames(root: Path, train: int = 12, val: int = 3, seed: int = 0) -> None:
+def write_frames(root: str | Path, train: int = 12, val: int = 3, seed: int = 0) -> None:
     """Images whose brightness tells the class of each half of the grid, and labels beside them."""
     generator = np.random.default_rng(seed)
     for split, count in (("train", train), ("val", val)):
-        (root / split).mkdir(parents=True, exist_ok=True)
+        (Path(root) / split).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             classes = generator.integers(0, 3, 2)
             image = generator.normal(scale=0.3, size=(1, 3, 8, 8)).astype(np.float32)
             image[..., :4] += classes[0] - 1
             image[..., 4:] += classes[1] - 1
             labels = np.repeat(classes, 2)[:, None, None] * np.ones(SHAPE, dtype=np.uint8)
-            np.save(root / split / f"{number:03d}.image.npy", image)
-            np.save(root / split / f"{number:03d}.label.npy", labels.astype(np.uint8))
+            np.save(Path(root) / split / f"{number:03d}.image.npy", image)
+            np.save(Path(root) / split / f"{number:03d}.label.npy", labels.astype(np.uint8))
 
 
 class FakeFrames:
@@ -40,6 +40,7 @@ class FakeFrames:
         self.root, self.folder = Path(root), Path(root) / split
         self.units = tuple(path.name.split(".")[0] for path in sorted(self.folder.glob("*.image.npy")))
         self.unit_of = np.arange(len(self.units))
+        self.subsets = {"odd": self.unit_of % 2 == 1}
 
     def __len__(self) -> int:
         return len(self.units)
@@ -132,7 +133,10 @@ def write_experiment(config_dir: Path) -> None:
             "_target_": "al_lightning.acquisition.VoxelSummarizer", "grid": grid, "visibility": "all"
         },
         "acquisition": acquisition,
-        "callbacks": {"majority": {"_target_": "al_lightning.engine.VoxelMajority", "num_classes": 3}},
+        "callbacks": {
+            "majority": {"_target_": "al_lightning.engine.VoxelMajority", "num_classes": 3},
+            "subsets": {"_target_": "al_lightning.engine.SubsetMetrics"},
+        },
         "loop": {"cycles": 3, "seed_size": 3, "budget": 3},
         "loader": {"batch_size": 2, "predict_batch_size": 4},
         "trainer": {"max_epochs": 3, "accelerator": "cpu", "devices": 1, "progress_bar": False},

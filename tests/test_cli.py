@@ -72,6 +72,15 @@ def test_a_run_leaves_all_its_files(run: Run, tmp_path: Path, capsys: pytest.Cap
     assert "finished" in output
 
 
+def test_data_are_prepared_before_they_are_read(tmp_path: Path) -> None:
+    write_experiment(tmp_path / "configs")
+    words = ["experiment=fake", f"data.root={tmp_path / 'made'}", f"run_dir={tmp_path / 'run'}"]
+    assert cli.main([*words, "loop.cycles=1"], tmp_path / "configs") == 2  # there are no frames
+    words.append("prepare={_target_: fake_occupancy.write_frames, root: '${data.root}', train: 5}")
+    assert cli.main([*words, "loop.cycles=1"], tmp_path / "configs") == 0
+    assert len(rows(tmp_path / "run/pool.csv")) == 5
+
+
 def test_the_same_command_on_a_finished_run_changes_nothing(run: Run, tmp_path: Path) -> None:
     assert run() == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}

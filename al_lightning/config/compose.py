@@ -88,9 +88,7 @@ def compose(
     Raises:
         ConfigError: anything is unknown, missing, of a wrong type or out of range.
     """
-    overrides = parse_overrides(arguments)
-    if "experiment" not in overrides:
-        raise ConfigError(f"name an experiment: experiment=NAME, one of {', '.join(options(config_dir, 'experiment'))}")
+    overrides = {"experiment": ExperimentConfig.experiment} | parse_overrides(arguments)
     layers = _layers(config_dir, overrides)
     merged = _merge(layers, overrides)
     try:
@@ -104,6 +102,8 @@ def compose(
     kinds = kinds or {}
     for key, provided in COMPONENTS.items():
         check_component(resolved[key], key, provided, kinds.get(key, Any))
+    if resolved["prepare"]:
+        check_component(resolved["prepare"], "prepare")
     for name, node in resolved["callbacks"].items():
         check_component(node, f"callbacks.{name}", kind=kinds.get("callbacks", Any))
     _check_ranges(typed)

@@ -105,7 +105,7 @@ class TrackingConfig:
 class ExperimentConfig:
     """An experiment. Dots lead into sections and components: `loop.budget=10`, `acquisition.weights.intra=0`."""
 
-    experiment: str = _key("name of a file in configs/experiment")
+    experiment: str = _key("name of a file in configs/experiment", "occupancy_sim")
     description: str = _key("one line on what the experiment does", "")
     seed: int = _key("seed of everything random", 0)
     run_dir: str = _key("where results go; an existing run is resumed", "runs/${experiment}/${seed}")
@@ -113,6 +113,7 @@ class ExperimentConfig:
         "dataset: labels are on disk; external: write a request for labels, stop, go on when they are there",
         Oracle.dataset,
     )
+    prepare: dict[str, Any] = _component("a function that makes the data ready before they are read; may be empty")
     data: dict[str, Any] = _component("the dataset, read once with split=train and once with split=val")
     task: dict[str, Any] = _component("the LightningModule with its network, loss and metric")
     summarizer: dict[str, Any] = _component("what is kept of every prediction for the acquisition")

@@ -8,6 +8,7 @@ from al_lightning.engine.oracle import DatasetOracle, ExternalOracle, LabelsRequ
 from al_lightning.engine.rehearsal import RehearsalError, rehearse
 from al_lightning.engine.run_directory import RunDirectory, RunDirectoryError
 from al_lightning.engine.seeding import BatchSeed, derive_seed
+from al_lightning.engine.subsets import SubsetMetrics
 from al_lightning.engine.tracking import Tracker
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RehearsalError",
     "RunDirectory",
     "RunDirectoryError",
+    "SubsetMetrics",
     "Tracker",
     "VoxelMajority",
     "derive_seed",

@@ -155,8 +155,10 @@ class ActiveLearningLoop:
         for name, value in values.items():
             if not np.isfinite(value):
                 raise RuntimeError(f"validation of cycle {cycle} gave {name} = {value}; nothing was written for it")
-        labeled = len(self.pool.labeled)
-        return {"cycle": cycle, "labeled": labeled, "share": labeled / len(self.pool.units), **values}
+        labeled, acquired = len(self.pool.labeled), self.pool.acquired_at == cycle
+        subsets = self.datamodule.train.subsets.items()
+        counts = {f"acquired/{name}": int((acquired & members).sum()) for name, members in subsets}
+        return {"cycle": cycle, "labeled": labeled, "share": labeled / len(self.pool.units), **values, **counts}
 
     # --- acquire ------------------------------------------------------------------------------------------------------
 

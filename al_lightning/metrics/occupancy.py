@@ -9,7 +9,7 @@ class that occurs neither in truth nor in prediction, where the benchmark skips 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -79,13 +79,29 @@ class Occ3DMeanIoU(_VoxelMetric):
 
     Args:
         class_names: K names, the free class last.
+        groups: name -> classes to report the mean of on their own, such as the rare ones.
+
+    Raises:
+        ValueError: a group is empty or names a class that the mean does not hold.
     """
 
+    def __init__(self, class_names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(class_names)
+        self.groups = {name: tuple(members) for name, members in (groups or {}).items()}
+        for name, members in self.groups.items():
+            if not members or set(members) - set(self.class_names[:-1]):
+                raise ValueError(f"groups.{name} must name some of {self.class_names[:-1]}, got {members}")
+
     def compute(self) -> dict[str, Tensor]:
-        """``mIoU``, ``classes_present`` and ``IoU/<class>`` of the classes in the mean."""
+        """``mIoU``, ``<group>/mIoU``, ``classes_present`` and ``IoU/<class>`` of the classes in the mean."""
         scores = occ3d_miou(self.confusion)
-        per_class = {f"IoU/{name}": scores.iou[c] for c, name in enumerate(self.class_names[:-1])}
-        return _defined({"mIoU": scores.miou, "classes_present": scores.classes_present, **per_class})
+        iou = {name: scores.iou[c] for c, name in enumerate(self.class_names[:-1])}
+        groups = {
+            f"{group}/mIoU": torch.stack([iou[name] for name in members]).nanmean()
+            for group, members in self.groups.items()
+        }
+        per_class = {f"IoU/{name}": value for name, value in iou.items()}
+        return _defined({"mIoU": scores.miou, "classes_present": scores.classes_present, **groups, **per_class})
 
 
 class SemanticSceneCompletion(_VoxelMetric):

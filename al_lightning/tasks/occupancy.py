@@ -61,11 +61,12 @@ class OccupancyTask(LightningModule):
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
         return loss
 
-    def validation_step(self, batch: OccupancyBatch, batch_idx: int) -> None:
-        """Count the voxels of a labeled batch."""
+    def validation_step(self, batch: OccupancyBatch, batch_idx: int) -> Tensor:
+        """Count the voxels of a labeled batch; returns the predicted classes (B, X, Y, Z)."""
         assert batch.annotations is not None
-        prediction = self(batch.inputs).logits.argmax(dim=1)
+        prediction: Tensor = self(batch.inputs).logits.argmax(dim=1)
         self.metric.update(prediction, batch.annotations.semantics, batch.annotations.mask)
+        return prediction
 
     def on_validation_epoch_end(self) -> None:
         """Report the metric over the whole validation set."""

@@ -62,7 +62,8 @@ def test_a_group_choice_replaces_the_whole_group_and_dots_then_lead_into_it(conf
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "name an experiment: experiment=NAME, one of demo"),
+        ([], "unknown experiment 'occupancy_sim'"),
+        ([*GIVEN, "prepare={_target_: fake_components.Plain, wieght: 1}"], "unknown key 'prepare.wieght'"),
         (["experiment=dmo"], "unknown experiment 'dmo'; did you mean 'demo'"),
         (["experiment=demo"], "'data.root' is required"),
         ([*GIVEN, "budget"], "cannot read 'budget': write key=value"),

@@ -9,7 +9,7 @@ from pytorch_lightning import Trainer
 
 from al_lightning.acquisition import Acquisition, Random, VoxelSummarizer
 from al_lightning.data import ActiveLearningDataModule, LabelPool
-from al_lightning.engine import ActiveLearningCallback, BatchSeed, VoxelMajority, derive_seed
+from al_lightning.engine import ActiveLearningCallback, BatchSeed, SubsetMetrics, VoxelMajority, derive_seed
 from al_lightning.tasks import OccupancyTask
 from al_lightning.types import Summary, VoxelGrid
 
@@ -83,6 +83,28 @@ def test_the_majority_is_the_most_frequent_label_of_each_voxel(datamodule: Activ
     trainer = make_trainer(VoxelMajority(len(CLASSES)))
     trainer.validate(make_task(), datamodule=datamodule, verbose=False)
     assert trainer.callback_metrics["majority/mIoU"].item() == pytest.approx(right / count)
+
+
+def test_subsets_have_the_metric_of_their_samples_alone(
+    datamodule: ActiveLearningDataModule, caplog: pytest.LogCaptureFixture
+) -> None:
+    datamodule.val.subsets = {
+        "odd": np.array([False, True, False]),
+        "even": np.array([True, False, True]),
+        "none": np.zeros(3, dtype=bool),
+    }
+    task = make_task().eval()
+    trainer = make_trainer(SubsetMetrics(("mIoU", "IoU/road")))
+    trainer.validate(task, datamodule=datamodule, verbose=False)
+    metrics = trainer.callback_metrics
+    for name, rows in {"odd": [1], "even": [0, 2]}.items():
+        samples = [datamodule.val.sample(row) for row in rows]
+        classes = [task.network(_batched(sample.inputs)).logits[0].argmax(0) for sample in samples]
+        hits = [(found == sample.annotations.semantics).float() for found, sample in zip(classes, samples, strict=True)]
+        assert metrics[f"{name}/mIoU"].item() == pytest.approx(torch.stack(hits).mean().item())
+        assert metrics[f"{name}/IoU/road"] == metrics[f"{name}/mIoU"] / 2
+    assert "none/mIoU" not in metrics
+    assert "subset 'none'" in caplog.text
 
 
 def test_batches_depend_on_seed_cycle_epoch_and_position_alone(

@@ -112,6 +112,22 @@ def test_absent_classes_are_left_out_or_zero_as_each_benchmark_has_it():
     assert values["IoU/road"] == values["IoU/free"] == 0
 
 
+def test_groups_are_means_over_their_classes_that_occur():
+    prediction, truth = torch.tensor([[[[0, 0, 1, 1]]]]), torch.tensor([[[[0, 1, 1, 3]]]])
+    occ3d = Occ3DMeanIoU(NAMES, groups={"rare": ["others", "road"], "both": ["others", "car"], "none": ["road"]})
+    occ3d.update(prediction, truth)
+    values = occ3d.compute()
+    assert values["rare/mIoU"].item() == pytest.approx(1 / 2)  # road occurs nowhere
+    assert values["both/mIoU"].item() == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert "none/mIoU" not in values
+
+
+@pytest.mark.parametrize("members", [[], ["car", "plane"], ["free"]])
+def test_a_group_of_unknown_classes_is_refused(members):
+    with pytest.raises(ValueError, match=r"groups\.rare"):
+        Occ3DMeanIoU(NAMES, groups={"rare": members})
+
+
 def test_without_any_counted_voxel_there_is_no_miou():
     occ3d = Occ3DMeanIoU(NAMES)
     occ3d.update(torch.zeros(1, 2, 2, 2, dtype=torch.int64), torch.full((1, 2, 2, 2), 255))
