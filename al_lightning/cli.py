@@ -47,6 +47,7 @@ from al_lightning.engine import (
     rehearse,
 )
 from al_lightning.engine.console import console
+from al_lightning.report import learning_curve
 from al_lightning.types import ActiveDataset, DataFileError
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ KINDS = {
 
 USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]
 
-Runs an active-learning experiment, by default on a simulated world that is generated first; the same command on an existing run directory resumes it.
+Runs an active-learning experiment, by default on a simulated world that is generated first.
+The same command on an existing run directory resumes it.
 A word like acquisition=random takes configs/acquisition/random.yaml; dots lead into sections and components:
 loop.budget=10 acquisition.weights.intra=0 task.lr=1e-4. Options: --help, --print-config.
 """
@@ -127,7 +129,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         _check_sizes(config, len(train.units))
         pool = directory.read_pool(train.units) or LabelPool(train.units)
         if pool.cycle == config.loop.cycles - 1 and directory.read_metrics(pool.cycle) is not None:
-            console.print(escape(f"finished before: {directory.root / 'metrics.csv'}"))
+            _finish(directory, pool.cycle, "finished before", main_process)
             return
         rehearse(task, summarizer, acquisition, train)
         if main_process:
@@ -169,8 +171,14 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             tracker.finish(exit_code=1)
             raise
         tracker.finish()
-        if main_process:
-            console.print(escape(f"finished: {directory.root / 'metrics.csv'}"))
+        _finish(directory, pool.cycle, "finished", main_process)
+
+
+def _finish(directory: RunDirectory, last: int, word: str, main_process: bool) -> None:
+    """Draw the learning curve and say where the results are."""
+    if main_process:
+        directory.write_curve(learning_curve(directory.read_metrics_table(last)))
+        console.print(escape(f"{word}: {directory.root / 'metrics.csv'}, {directory.root / 'curve.svg'}"))
 
 
 def _callbacks(resolved: dict[str, Any]) -> list[Callback]:

@@ -3,6 +3,7 @@
 config.yaml                 the resolved configuration
 pool.csv                    unit, acquired_at; its replacement is the commit of a cycle
 metrics.csv                 one row a cycle
+curve.svg                   the headline metric over the labeled units
 cycles/K/checkpoint.ckpt    network, optimizer and progress
 cycles/K/metrics.json       what validation found
 cycles/K/summaries.npz      what the pool pass kept of every unit
@@ -175,8 +176,15 @@ class RunDirectory:
 
     def write_metrics_table(self, last: int) -> None:
         """Write `metrics.csv` from the metrics of the cycles up to the last one."""
-        rows = [metrics for k in range(last + 1) if (metrics := self.read_metrics(k)) is not None]
-        _write_text(self.root / "metrics.csv", _table(rows))
+        _write_text(self.root / "metrics.csv", _table(self.read_metrics_table(last)))
+
+    def read_metrics_table(self, last: int) -> list[dict[str, float]]:
+        """The metrics of the cycles up to the last one, one row a cycle."""
+        return [metrics for k in range(last + 1) if (metrics := self.read_metrics(k)) is not None]
+
+    def write_curve(self, svg: str) -> None:
+        """Save the learning curve."""
+        _write_text(self.root / "curve.svg", svg)
 
     def read_summaries(self, cycle: int) -> Summary | None:
         """What the pool pass kept, or None."""

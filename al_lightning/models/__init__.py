@@ -2,7 +2,6 @@
 
 from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.flashocc import FlashOcc, flashocc_m0, flashocc_nano, flashocc_r50
-from al_lightning.models.geometry import key_ego_transforms
 from al_lightning.models.resnet import ResNet
 
 __all__ = [
@@ -11,6 +10,5 @@ __all__ = [
     "flashocc_m0",
     "flashocc_nano",
     "flashocc_r50",
-    "key_ego_transforms",
     "load_checkpoint",
 ]

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from al_lightning.models.resnet import BasicBlock
 
-STRIDE = 8
-"""Cells of the finest level per cell of the coarsest: X and Y must be multiples."""
+STRIDE = 2
+"""Cells of the input per cell of the first stage, which the last step of the neck undoes: X and Y must be multiples."""
 
 
 class BEVBackbone(nn.Module):
@@ -53,8 +54,6 @@ class BEVNeck(nn.Module):
     def __init__(self, fine_channels: int, coarse_channels: int, out_channels: int) -> None:
         super().__init__()
         hidden = 2 * out_channels
-        # TRAP: corners are aligned in both upsamplings here, while the image neck takes the nearest pixel.
-        self.up = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=True)
         self.conv = nn.Sequential(
             nn.Conv2d(fine_channels + coarse_channels, hidden, 3, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
@@ -72,7 +71,9 @@ class BEVNeck(nn.Module):
         )
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """(B, C0, Y / 2, X / 2) and (B, C1, Y / 8, X / 8) to (B, C, Y, X)."""
-        joined = torch.cat((fine, self.up(coarse)), dim=1)
+        """(B, C0, Y / 2, X / 2) and (B, C1, Y / 8, X / 8), rounded up, to (B, C, Y, X)."""
+        # TRAP: corners are aligned in both upsamplings here, while the image neck takes the nearest pixel.
+        up = functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear", align_corners=True)
+        joined = torch.cat((fine, up), dim=1)
         out: Tensor = self.up2(self.conv(joined))
         return out

@@ -13,30 +13,6 @@ from torch import Tensor
 from al_lightning.types import CameraInputs
 
 
-def key_ego_transforms(sensor2ego: Tensor, ego2global: Tensor, reference: int = 0) -> Tensor:
-    """Camera poses in the ego frame of one reference camera's exposure.
-
-    The cameras of a keyframe fire up to 0.1 s apart while the vehicle moves, so every camera has its own ego pose:
-    ``inv(ego2global[reference]) @ ego2global @ sensor2ego`` (FlashOcc, `get_sensor_transforms`).
-
-    Global translations are hundreds of metres, of which float32 would keep centimetres only where they cancel: the
-    product is formed in float64. Pass float64 poses if you have them.
-
-    Args:
-        sensor2ego: (..., N, 4, 4) camera to ego frame at the camera's own time.
-        ego2global: (..., N, 4, 4) ego to global frame at the camera's own time.
-        reference: the camera whose time counts. TRAP: the official reference is the first camera of the fixed order,
-            CAM_FRONT_LEFT, neither CAM_FRONT nor LIDAR_TOP, although the labels are drawn in the frame of LIDAR_TOP.
-
-    Returns:
-        (..., N, 4, 4) float32 `CameraInputs.camera2ego`.
-    """
-    ego2global = ego2global.double()
-    global2key = torch.linalg.inv(ego2global[..., reference : reference + 1, :, :])
-    camera2key: Tensor = global2key @ ego2global @ sensor2ego.double()
-    return camera2key.float()
-
-
 def depth_values(depth: Sequence[float], device: torch.device | str = "cpu") -> Tensor:
     """Distances (D,) of the depth bins in metres: start, start + step, ..., below stop.
 

@@ -159,8 +159,8 @@ def test_lists_are_as_good_as_tuples():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"grid": VoxelGrid((0, 0, 0), (1, 1, 1), (60, 64, 8))}, r"multiples of 8, got \(60, 64\)"),
-        ({"grid": VoxelGrid((0, 0, 0), (1, 1, 1), (64, 4, 8))}, "multiples of 8"),
+        ({"grid": VoxelGrid((0, 0, 0), (1, 1, 1), (61, 64, 8))}, r"multiples of 2, got \(61, 64\)"),
+        ({"grid": VoxelGrid((0, 0, 0), (1, 1, 1), (64, 3, 8))}, "multiples of 2"),
         ({"image_size": (370, 1226)}, r"multiples of 16, got \(370, 1226\)"),
         ({"depth": (1.0, 45.0, 0.7)}, "whole number of steps"),
         ({"num_classes": 0}, "num_classes must be positive"),

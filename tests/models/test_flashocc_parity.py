@@ -11,8 +11,9 @@ import pytest
 import recipes
 import torch
 
+from al_lightning.data.cameras import key_ego_transforms
 from al_lightning.losses import OccupancyCrossEntropy
-from al_lightning.models import FlashOcc, flashocc_m0, flashocc_r50, key_ego_transforms
+from al_lightning.models import FlashOcc, flashocc_m0, flashocc_r50
 from al_lightning.types import CameraInputs, OccupancyAnnotations, VoxelGrid
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"

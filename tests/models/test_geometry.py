@@ -1,8 +1,7 @@
-import numpy as np
 import pytest
 import torch
 
-from al_lightning.models.geometry import depth_values, ego_points, frustum, key_ego_transforms
+from al_lightning.models.geometry import depth_values, ego_points, frustum
 from al_lightning.types import CameraInputs
 
 
@@ -25,31 +24,6 @@ def random_inputs(seed=0, B=2, N=3):
     bda = random_poses(g, B).float()
     camera2ego = random_poses(g, B, N).float()
     return CameraInputs(torch.zeros(B, N, 3, 32, 48), camera2ego, intrinsics, post_rotation, post_translation, bda)
-
-
-class TestKeyEgo:
-    def test_matches_numpy(self):
-        g = torch.Generator().manual_seed(0)
-        sensor2ego, ego2global = random_poses(g, 5, 4), random_poses(g, 5, 4)
-        ours = key_ego_transforms(sensor2ego, ego2global, reference=2)
-        for b in range(5):
-            for n in range(4):
-                key = np.linalg.inv(ego2global[b, 2].numpy())
-                expected = key @ ego2global[b, n].numpy() @ sensor2ego[b, n].numpy()
-                np.testing.assert_allclose(ours[b, n], expected, atol=1e-6)
-        assert ours.dtype == torch.float32
-
-    def test_the_reference_camera_is_the_first(self):
-        g = torch.Generator().manual_seed(1)
-        sensor2ego, ego2global = random_poses(g, 6), random_poses(g, 6)
-        torch.testing.assert_close(key_ego_transforms(sensor2ego, ego2global)[0], sensor2ego[0].float())
-
-    def test_far_from_the_map_origin_a_millimetre_survives(self):
-        ego2global = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
-        ego2global[:, :2, 3] = 123_456.789
-        ego2global[1, 0, 3] += 0.001
-        camera2key = key_ego_transforms(torch.eye(4).repeat(2, 1, 1), ego2global)
-        assert camera2key[1, 0, 3].item() == pytest.approx(0.001, abs=1e-9)
 
 
 class TestFrustum:
