@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from al_lightning.types import DataFileError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
+ChannelOrder = Literal["rgb", "bgr"]
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,18 @@ def image_homography(augmentation: ImageAugmentation) -> tuple[Tensor, Tensor]:
     return R, t
 
 
-def normalize_image(pixels: NDArray[np.uint8]) -> Tensor:
-    """RGB (H, W, 3) uint8 to (3, H, W) float32, minus ImageNet's mean, over its standard deviation."""
-    values: NDArray[np.float32] = pixels.transpose(2, 0, 1).astype(np.float32)
+def normalize_image(pixels: NDArray[np.uint8], channel_order: ChannelOrder = "rgb") -> Tensor:
+    """RGB (H, W, 3) uint8 to (3, H, W) float32, minus ImageNet's mean, over its standard deviation.
+
+    TRAP: ``bgr`` is what BEVDet and FlashOcc do to nuScenes. They tell the normaliser to turn BGR into RGB, but the
+    image is RGB already: blue comes first, and it is blue from which the mean of red is taken. Their weights need this.
+
+    Args:
+        pixels: RGB.
+        channel_order: order of the channels of the result; the means keep the order of RGB.
+    """
+    ordered = pixels if channel_order == "rgb" else pixels[..., ::-1]
+    values: NDArray[np.float32] = ordered.transpose(2, 0, 1).astype(np.float32)
     scale = 1 / np.array(IMAGENET_STD, dtype=np.float64)
     values -= np.array(IMAGENET_MEAN, dtype=np.float32)[:, None, None]
     values *= scale.astype(np.float32)[:, None, None]

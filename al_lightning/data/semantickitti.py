@@ -63,6 +63,7 @@ class SemanticKITTI:
     Attributes:
         units: frames, such as "08/000003", sorted.
         unit_of: (rows,) every row is its own unit.
+        subsets: none.
         class_names: the 20 classes, 0 empty.
         sequences: names of the sequences found.
 
@@ -100,6 +101,7 @@ class SemanticKITTI:
         self.sequences = tuple(sorted(found))
         self.units = tuple(f"{sequence}/{frame}" for sequence in self.sequences for frame in found[sequence])
         self.unit_of: NDArray[np.int64] = np.arange(len(self.units), dtype=np.int64)
+        self.subsets: dict[str, NDArray[np.bool_]] = {}
         self._calibration = {name: read_calibration(self._folder / name / "calib.txt") for name in self.sequences}
         logger.info("%s: %d frames of sequences %s", self._folder, len(self.units), ", ".join(self.sequences))
 

@@ -1,7 +1,7 @@
 """Voxel labels on coarser grids and in flipped frames.
 
-Shape letters: x y z voxels of the fine volume, X Y Z of the coarse one, K classes (0 empty). `IGNORE` marks a voxel
-without a label.
+Shape letters: x y z voxels of the fine volume, X Y Z of the coarse one, K classes, one of them empty space. `IGNORE`
+marks a voxel without a label.
 """
 
 from __future__ import annotations
@@ -30,19 +30,24 @@ def pool_any(values: NDArray[np.bool_], shape: tuple[int, int, int]) -> NDArray[
 
 
 def pool_semantics(
-    semantics: NDArray[np.uint8], shape: tuple[int, int, int], num_classes: int, pooling: Pooling = "majority"
+    semantics: NDArray[np.uint8],
+    shape: tuple[int, int, int],
+    num_classes: int,
+    pooling: Pooling = "majority",
+    empty: int = 0,
 ) -> NDArray[np.uint8]:
     """Labels on a coarser grid: (x, y, z) uint8 to (X, Y, Z) uint8.
 
     Voxels marked `IGNORE` do not vote; a coarse voxel without a vote is `IGNORE`. Ties go to the lowest class.
 
     Args:
-        semantics: classes 0..K-1, 0 empty, or `IGNORE`.
+        semantics: classes 0..K-1, or `IGNORE`.
         shape: (X, Y, Z), dividing (x, y, z).
         num_classes: K.
         pooling: ``majority``: the most frequent label, empty included. ``occupied_first``: the most frequent occupied
             label, if any fine voxel is occupied. The latter keeps surfaces, which are one or two fine voxels thick
             and lose against the empty space around them in a plain majority.
+        empty: the class of empty space: 0 in SemanticKITTI, the last one in Occ3D.
 
     Raises:
         ValueError: the shape does not divide that of the labels, or the pooling is not known.
@@ -51,10 +56,10 @@ def pool_semantics(
         raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got '{pooling}'")
     if shape == semantics.shape:
         return semantics.copy()
-    pooled = np.where(pool_any(semantics != IGNORE, shape), np.uint8(0), np.uint8(IGNORE)).reshape(-1)
+    pooled = np.where(pool_any(semantics != IGNORE, shape), np.uint8(empty), np.uint8(IGNORE)).reshape(-1)
 
     # Few voxels are occupied: count votes only in the coarse voxels that they touch.
-    occupied = np.flatnonzero((semantics != 0) & (semantics != IGNORE))
+    occupied = np.flatnonzero((semantics != empty) & (semantics != IGNORE))
     fine = np.unravel_index(occupied, semantics.shape)
     cell = np.ravel_multi_index(
         [axis // f for axis, f in zip(fine, _factors(semantics.shape, shape), strict=True)], shape
@@ -65,7 +70,7 @@ def pool_semantics(
     ballots = position[cell] * num_classes + semantics.reshape(-1)[occupied]
     votes = np.bincount(ballots, minlength=np.count_nonzero(touched) * num_classes).reshape(-1, num_classes)
     if pooling == "majority":
-        votes[:, 0] = _reduce(np.add, semantics == 0, shape, np.int32).reshape(-1)[touched]
+        votes[:, empty] = _reduce(np.add, semantics == empty, shape, np.int32).reshape(-1)[touched]
     pooled[touched] = votes.argmax(axis=1)
     return pooled.reshape(shape)
 

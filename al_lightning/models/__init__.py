@@ -3,10 +3,12 @@
 from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.flashocc import FlashOcc, flashocc_m0, flashocc_nano, flashocc_r50
 from al_lightning.models.resnet import ResNet
+from al_lightning.models.scene_encoder import SceneEncoder
 
 __all__ = [
     "FlashOcc",
     "ResNet",
+    "SceneEncoder",
     "flashocc_m0",
     "flashocc_nano",
     "flashocc_r50",

@@ -134,6 +134,16 @@ def test_normalize_is_rgb_with_imagenet_statistics():
     )
 
 
+def test_normalize_bgr_has_the_means_of_rgb_in_place():
+    pixels = np.zeros((2, 3, 3), dtype=np.uint8)
+    pixels[...] = (200, 100, 50)
+    values = normalize_image(pixels, "bgr")
+    np.testing.assert_allclose(
+        values[:, 1, 2], [(50 - 123.675) / 58.395, (100 - 116.28) / 57.12, (200 - 103.53) / 57.375], rtol=1e-6
+    )
+    assert values.is_contiguous()
+
+
 def test_read_image_is_rgb_whatever_the_file(tmp_path):
     Image.fromarray(np.full((4, 5), 7, dtype=np.uint8)).save(tmp_path / "gray.png")
     image = read_image(tmp_path / "gray.png")

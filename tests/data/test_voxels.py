@@ -20,29 +20,34 @@ def blocks(volume, shape):
         yield index, volume[tuple(slice(i * f, (i + 1) * f) for i, f in zip(index, factors, strict=True))].flatten()
 
 
-def vote(block, pooling):
+def vote(block, pooling, empty):
     labels = [label for label in block.tolist() if label != IGNORE]
     if not labels:
         return IGNORE
     if pooling == "occupied_first":
-        labels = [label for label in labels if label != 0] or [0]
+        labels = [label for label in labels if label != empty] or [empty]
     counts = Counter(labels)
     return min(label for label, count in counts.items() if count == max(counts.values()))
 
 
 @settings(max_examples=120, deadline=None)
-@given(axes=shapes, seed=st.integers(0, 2**31), pooling=st.sampled_from(["majority", "occupied_first"]))
-def test_pooling_equals_a_loop(axes, seed, pooling):
+@given(
+    axes=shapes,
+    seed=st.integers(0, 2**31),
+    pooling=st.sampled_from(["majority", "occupied_first"]),
+    empty=st.sampled_from([0, 2, 19]),
+)
+def test_pooling_equals_a_loop(axes, seed, pooling, empty):
     rng = np.random.default_rng(seed)
     shape = tuple(coarse for coarse, _ in axes)
     p = rng.dirichlet(np.full(5, 0.5))
     volume = rng.choice(np.array([0, 1, 2, 19, IGNORE], np.uint8), [c * f for c, f in axes], p=p)
     before = volume.copy()
-    pooled = pool_semantics(volume, shape, 20, pooling)
+    pooled = pool_semantics(volume, shape, 20, pooling, empty)
     assert pooled.dtype == np.uint8
     assert pooled.shape == shape
     for index, block in blocks(volume, shape):
-        assert pooled[index] == vote(block, pooling)
+        assert pooled[index] == vote(block, pooling, empty)
     np.testing.assert_array_equal(volume, before)
 
 

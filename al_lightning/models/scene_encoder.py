@@ -1,0 +1,124 @@
+"""Scene encoder of the planning paper: an error pattern to a point on the unit sphere (appendix A.1).
+
+Shape letters: B scenes, H steps of the error pattern, C channels, N heads.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SceneEncoder(nn.Module):
+    """A small transformer over the steps of an error pattern.
+
+    Each step passes two linear layers with ReLU, gets a learned embedding of its position, and then transformer layers
+    (attention and feed-forward, each followed by a residual sum and layer normalization). The last step is projected by
+    a linear layer and brought to length 1.
+
+    The paper gives neither the width of the feed-forward layers nor the dropout rate; here four times the channels, and
+    PyTorch's usual 0.1. All randomness is in `nn.Dropout` modules, also that of the attention weights, so that
+    stochastic passes are those in which just these modules are in training mode.
+
+    Args:
+        horizon: H.
+        channels: C, hidden size.
+        dim: size of the embedding.
+        layers: number of transformer layers.
+        heads: N, attention heads; divides C.
+        feedforward: width of the feed-forward layers; None for 4 C.
+        dropout: rate of dropout after attention and feed-forward, on their hidden units and on the attention weights.
+
+    Raises:
+        ValueError: a size is not positive, or the heads do not divide the channels.
+    """
+
+    def __init__(
+        self,
+        horizon: int = 5,
+        channels: int = 128,
+        dim: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+        feedforward: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if min(horizon, channels, dim, layers, heads) < 1 or channels % heads:
+            raise ValueError(
+                f"sizes must be positive and heads divide channels, got horizon {horizon}, channels {channels}, "
+                f"dim {dim}, layers {layers}, heads {heads}"
+            )
+        self.embed = nn.Sequential(nn.Linear(2, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
+        self.position = nn.Parameter(torch.empty(horizon, channels))
+        hidden = 4 * channels if feedforward is None else feedforward
+        self.layers = nn.ModuleList(_Layer(channels, heads, hidden, dropout) for _ in range(layers))
+        self.project = nn.Linear(channels, dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the position embeddings anew; the other modules have their own."""
+        nn.init.normal_(self.position, std=0.02)
+
+    def forward(self, error: Tensor) -> Tensor:
+        """Error patterns (B, H, 2), metres, to embeddings (B, dim) of length 1.
+
+        Raises:
+            ValueError: the pattern has another number of steps.
+        """
+        if error.dim() != 3 or error.shape[1:] != (len(self.position), 2):
+            raise ValueError(f"error patterns must be (B, {len(self.position)}, 2), got {tuple(error.shape)}")
+        steps = self.embed(error) + self.position
+        *inner, last = self.layers
+        for layer in inner:
+            steps = layer(steps, steps)
+        # Only the last step is read, so the last layer computes no other.
+        return F.normalize(self.project(last(steps[:, -1:], steps)[:, 0]), dim=1)
+
+
+class _Layer(nn.Module):
+    """Transformer layer with normalization after each residual sum, as `nn.TransformerEncoderLayer` has it."""
+
+    def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = _Attention(channels, heads, dropout)
+        self.feedforward = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, channels)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
+        self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in range(2))
+
+    def forward(self, queries: Tensor, steps: Tensor) -> Tensor:
+        """Steps to compute (B, Q, C) out of all steps (B, H, C), to (B, Q, C)."""
+        queries = self.norms[0](queries + self.dropouts[0](self.attention(queries, steps)))
+        out: Tensor = self.norms[1](queries + self.dropouts[1](self.feedforward(queries)))
+        return out
+
+
+class _Attention(nn.Module):
+    """Multi-head attention.
+
+    Not `nn.MultiheadAttention`: the dropout of its attention weights is no module and so cannot be switched on alone.
+    """
+
+    def __init__(self, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.out = nn.Linear(channels, channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, queries: Tensor, steps: Tensor) -> Tensor:
+        """(B, Q, C) attend to (B, H, C), to (B, Q, C)."""
+        key, value = self.key_value(steps).chunk(2, dim=-1)
+        query, key, value = (self._split(part) for part in (self.query(queries), key, value))
+        weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
+        attended = (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
+        out: Tensor = self.out(attended)
+        return out
+
+    def _split(self, values: Tensor) -> Tensor:
+        """(B, steps, C) to (B, N, steps, C / N)."""
+        return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)

@@ -1,0 +1,129 @@
+"""The bird's-eye-view encoder: cells ask the past, then the cameras.
+
+Shape letters: B samples, N cameras, Y rows and X columns, Q = Y * X cells, C channels, H W feature pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from al_lightning.models.vad.bev_attention import SpatialCrossAttention, TemporalSelfAttention
+from al_lightning.models.vad.layers import FeedForward, Layers
+from al_lightning.models.vad.projection import CameraView
+
+
+class CellPositions(nn.Module):
+    """Learned code of a cell: half of the channels tell its column, half its row (`LearnedPositionalEncoding`).
+
+    Args:
+        shape: (Y, X).
+        dims: C.
+    """
+
+    def __init__(self, shape: tuple[int, int], dims: int) -> None:
+        super().__init__()
+        self.row_embed = nn.Embedding(shape[0], dims // 2)
+        self.col_embed = nn.Embedding(shape[1], dims // 2)
+
+    def forward(self) -> Tensor:
+        """Codes (Q, C), row by row."""
+        rows, columns = self.row_embed.weight, self.col_embed.weight
+        Y, X = len(rows), len(columns)
+        return torch.cat((columns.expand(Y, -1, -1), rows[:, None].expand(-1, X, -1)), dim=-1).flatten(0, 1)
+
+
+class EncoderLayer(nn.Module):
+    """Attention over time, attention over the cameras, feed-forward; a norm after each.
+
+    Args:
+        dims: C.
+        heads: number of heads.
+        hidden: channels inside the feed-forward block.
+        dropout: probability.
+    """
+
+    def __init__(self, dims: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList(
+            [TemporalSelfAttention(dims, heads, dropout), SpatialCrossAttention(dims, heads, dropout)]
+        )
+        self.ffns = nn.ModuleList([FeedForward(dims, hidden, dropout)])
+        self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
+
+    def forward(
+        self,
+        query: Tensor,
+        positions: Tensor,
+        slots: Tensor,
+        shape: tuple[int, int],
+        reference: Tensor,
+        features: Tensor,
+        feature_shape: tuple[int, int],
+        view: CameraView,
+    ) -> Tensor:
+        """Arguments as of `TemporalSelfAttention.forward` and `SpatialCrossAttention.forward`; (B, Q, C)."""
+        query = self.norms[0](self.attentions[0](query, positions, slots, shape, reference))
+        query = self.norms[1](self.attentions[1](query, features, feature_shape, view))
+        out: Tensor = self.norms[2](self.ffns[0](query))
+        return out
+
+
+class BEVEncoder(Layers):
+    """Cells to a bird's-eye view.
+
+    Args:
+        layers: number of layers.
+        dims: C.
+        heads: number of heads.
+        hidden: channels inside the feed-forward blocks.
+        dropout: probability.
+    """
+
+    def __init__(self, layers: int, dims: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__([EncoderLayer(dims, heads, hidden, dropout) for _ in range(layers)])
+
+    def forward(
+        self,
+        cells: Tensor,
+        positions: Tensor,
+        shape: tuple[int, int],
+        reference: Tensor,
+        previous: Tensor | None,
+        no_past: Tensor,
+        features: Tensor,
+        feature_shape: tuple[int, int],
+        view: CameraView,
+    ) -> Tensor:
+        """Encode.
+
+        Args:
+            cells: (B, Q, C) the query.
+            positions: (Q, C) codes of the cells.
+            shape: (Y, X).
+            reference: (B, Q, 2) location of each cell, moved by the ego's way since the previous frame.
+            previous: (B, Q, C) previous bird's-eye view, turned to the current heading; None for none at all.
+            no_past: (B,) bool, samples whose previous view means nothing.
+            features: (B, N, H * W, C).
+            feature_shape: (H, W).
+            view: where the cells lie in the images.
+
+        Returns:
+            (B, Q, C).
+        """
+        query = cells
+        for layer in self.layers:
+            slots = _slots(query, cells, previous, no_past)
+            query = layer(query, positions, slots, shape, reference, features, feature_shape, view)
+        return query
+
+
+def _slots(query: Tensor, cells: Tensor, previous: Tensor | None, no_past: Tensor) -> Tensor:
+    """What the attention over time reads (B, 2, Q, C).
+
+    TRAP: with a past it is the past and the first layer's query, in every layer; without, twice the current query.
+    """
+    alone = torch.stack((query, query), dim=1)
+    if previous is None:
+        return alone
+    return torch.where(no_past[:, None, None, None], alone, torch.stack((previous, cells), dim=1))

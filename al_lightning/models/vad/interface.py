@@ -1,0 +1,115 @@
+"""What an end-to-end driver is given, what it says, and what it is trained with.
+
+Frames: the LiDAR of the current key frame, x right, y forward, z up, metres; all boxes, lines and trajectories lie in
+it. A trajectory is a list of displacements, one for each step of 0.5 s; positions are their cumulative sum.
+
+Shape letters: B samples, N cameras, H W pixels, Q cells of the bird's-eye view, C channels, L decoder layers,
+A agents, K agent classes, M modes, T steps, V map elements, P points of an element, O orderings of these points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+RIGHT, LEFT, STRAIGHT = 0, 1, 2
+"""Driving commands, rows of the plan."""
+
+DIVIDER, PED_CROSSING, BOUNDARY = 0, 1, 2
+"""Classes of map elements."""
+
+PADDING = -1
+"""Label of a row that only fills up a fixed number of boxes or map elements."""
+
+
+@dataclass
+class DrivingInputs:
+    """One frame of a drive (a sample, or a batch with a leading B).
+
+    Attributes:
+        images: (N, 3, H, W) float32, normalized; cameras always in the same order.
+        lidar2img: (N, 4, 4) LiDAR frame to pixels (u d, v d, d, 1) of the network's input.
+        can_bus: (18,) float32. 0:2 way since the previous frame along the global x and y, metres; 3:16 pose and CAN
+            signals, fed to the network as they are; 16 heading, radians; 17 change of heading since the previous frame,
+            degrees, counter-clockwise.
+        new_scene: () bool, there is no previous frame: whatever history is carried belongs to another scene.
+        command: () int64, `RIGHT`, `LEFT` or `STRAIGHT`.
+        ego_history: (2, 2) the last displacements of the ego vehicle, metres. VAD does not look at them.
+        ego_status: (9,) velocity, acceleration, yaw rate, size, speed, steering. VAD does not look at them.
+    """
+
+    images: Tensor
+    lidar2img: Tensor
+    can_bus: Tensor
+    new_scene: Tensor
+    command: Tensor
+    ego_history: Tensor
+    ego_status: Tensor
+
+
+@dataclass
+class DrivingAnnotations:
+    """The truth of one frame (a sample, or a batch with a leading B); rows labeled `PADDING` fill up A and V.
+
+    Attributes:
+        boxes: (A, 9) gravity centre x, y, z, width, length, height (metres), yaw in the stored convention
+            (-yaw - pi/2), velocity x, y (m/s).
+        labels: (A,) int64 class of each box.
+        futures: (A, T, 2) displacements, metres.
+        future_mask: (A, T) bool, the steps that are known.
+        lines: (V, O, P, 2) points of each map element in all orderings that mean the same, metres; spare orderings are
+            filled with a far constant (-10000).
+        line_labels: (V,) int64 `DIVIDER`, `PED_CROSSING` or `BOUNDARY`.
+        ego_future: (T, 2) displacements of the ego vehicle, metres.
+        ego_future_mask: (T,) bool, the steps that are known.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    futures: Tensor
+    future_mask: Tensor
+    lines: Tensor
+    line_labels: Tensor
+    ego_future: Tensor
+    ego_future_mask: Tensor
+
+
+@dataclass
+class DrivingPrediction:
+    """What an end-to-end driver says of a batch.
+
+    Attributes:
+        bev: (B, Q, C) bird's-eye view, row by row (y), the encoder's output.
+        agent_logits: (L, B, A, K) class scores of every decoder layer, the last one counts; sigmoid.
+        agent_boxes: (L, B, A, 10) centre x, y (metres), log width, log length, centre z, log height, sin and cos of the
+            stored yaw, velocity x, y.
+        agent_futures: (B, A, M, T, 2) displacements in each mode, metres.
+        agent_mode_logits: (B, A, M) scores of the modes; sigmoid.
+        line_logits: (L, B, V, 3) class scores of map elements; sigmoid.
+        lines: (L, B, V, P, 2) points, metres.
+        plan: (B, 3, T, 2) displacements of the ego vehicle for each command, metres.
+    """
+
+    bev: Tensor
+    agent_logits: Tensor
+    agent_boxes: Tensor
+    agent_futures: Tensor
+    agent_mode_logits: Tensor
+    line_logits: Tensor
+    lines: Tensor
+    plan: Tensor
+
+
+def commanded_positions(plan: Tensor, command: Tensor) -> Tensor:
+    """Where the ego vehicle will be under its command.
+
+    Args:
+        plan: (B, 3, T, 2) displacements for each command.
+        command: (B,) int64.
+
+    Returns:
+        (B, T, 2) positions after each step, metres.
+    """
+    return plan[torch.arange(len(plan), device=plan.device), command].cumsum(dim=1)
