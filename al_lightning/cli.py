@@ -48,6 +48,7 @@ from al_lightning.engine import (
 )
 from al_lightning.engine.console import console
 from al_lightning.report import learning_curve
+from al_lightning.simulation.claim import GenerationError
 from al_lightning.types import ActiveDataset, DataFileError
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
     except (ConfigError, RehearsalError) as error:
         console.print(f"[red]configuration:[/red] {escape(str(error))}")
         return 2
-    except (RunDirectoryError, MissingLabelsError, DataFileError) as error:
+    except (RunDirectoryError, MissingLabelsError, DataFileError, GenerationError) as error:
         console.print(f"[red]error:[/red] {escape(str(error))}")
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:

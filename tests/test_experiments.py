@@ -11,7 +11,20 @@ from al_lightning.config import compose, instantiate, options
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 SMALL = ("loop.cycles=2", "loop.seed_size=2", "loop.budget=2", "trainer.max_epochs=1", "trainer.accelerator=cpu",
-         "trainer.progress_bar=false", "tracking.mode=disabled", "data.image_size=[32,96]")  # fmt: skip
+         "trainer.progress_bar=false", "tracking.mode=disabled", "data.image_size=[32,96]", "loader.num_workers=0",
+         "loader.samples_per_epoch=2")  # fmt: skip
+NANO = "task.network={_target_: al_lightning.models.flashocc_nano, grid: '${data.grid}', image_size: [32, 96]}"
+OWN = {
+    "occupancy_kitti": (),
+    "occupancy_sim": (),
+    # The split's tokens are nuScenes' own, and the network is too large for a test.
+    "occupancy_nuscenes": (
+        "data.version=v1.0-sim",
+        "data.grid.shape=[40,40,8]",
+        "data.splits={_target_: al_lightning.data.OfficialSplit}",
+        NANO,
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +34,23 @@ def semantickitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("acquisition", options(CONFIGS, "acquisition"))
-@pytest.mark.parametrize("experiment", options(CONFIGS, "experiment"))
-def test_it_runs(experiment: str, acquisition: str, semantickitti: Path, tmp_path: Path) -> None:
-    words = [f"experiment={experiment}", f"acquisition={acquisition}", f"data.root={semantickitti}", *SMALL]
+@pytest.mark.parametrize("acquisition", ["random", "entropy", "coreset", "cas"])
+@pytest.mark.parametrize("experiment", OWN)
+def test_it_runs(experiment: str, acquisition: str, semantickitti: Path, tiny_world: Path, tmp_path: Path) -> None:
+    root = semantickitti if experiment == "occupancy_kitti" else tiny_world
+    words = [f"experiment={experiment}", f"acquisition={acquisition}", f"data.root={root}", *SMALL, *OWN[experiment]]
+    before = sorted(tiny_world.rglob("*"))
+    words += ["prepare.preset=tiny"] if experiment == "occupancy_sim" else []
     assert cli.main([*words, f"run_dir={tmp_path / 'run'}"], CONFIGS) == 0
+    assert sorted(tiny_world.rglob("*")) == before
     with (tmp_path / "run/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["labeled"] for row in rows] == ["2", "4"]
     assert all(0 <= float(row["mIoU"]) <= 1 for row in rows)
+
+
+def test_all_occupancy_experiments_are_tried() -> None:
+    assert {name for name in options(CONFIGS, "experiment") if name.startswith("occupancy")} == set(OWN)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ class SceneEncoder(nn.Module):
     (attention and feed-forward, each followed by a residual sum and layer normalization). The last step is projected by
     a linear layer and brought to length 1.
 
-    The paper gives neither the width of the feed-forward layers nor the dropout rate; here four times the channels, and
-    PyTorch's usual 0.1. All randomness is in `nn.Dropout` modules, also that of the attention weights, so that
-    stochastic passes are those in which just these modules are in training mode.
+    The paper gives neither the width of the feed-forward layers (here that of all its hidden features) nor the dropout
+    rate. All randomness is in `nn.Dropout` modules, also that of the attention weights: stochastic passes are those in
+    which these modules alone are in training mode.
 
     Args:
         horizon: H.
@@ -27,7 +27,7 @@ class SceneEncoder(nn.Module):
         dim: size of the embedding.
         layers: number of transformer layers.
         heads: N, attention heads; divides C.
-        feedforward: width of the feed-forward layers; None for 4 C.
+        feedforward: width of the feed-forward layers.
         dropout: rate of dropout after attention and feed-forward, on their hidden units and on the attention weights.
 
     Raises:
@@ -41,19 +41,18 @@ class SceneEncoder(nn.Module):
         dim: int = 128,
         layers: int = 2,
         heads: int = 4,
-        feedforward: int | None = None,
+        feedforward: int = 128,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(horizon, channels, dim, layers, heads) < 1 or channels % heads:
+        if min(horizon, channels, dim, layers, heads, feedforward) < 1 or channels % heads:
             raise ValueError(
                 f"sizes must be positive and heads divide channels, got horizon {horizon}, channels {channels}, "
-                f"dim {dim}, layers {layers}, heads {heads}"
+                f"dim {dim}, layers {layers}, heads {heads}, feedforward {feedforward}"
             )
         self.embed = nn.Sequential(nn.Linear(2, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
         self.position = nn.Parameter(torch.empty(horizon, channels))
-        hidden = 4 * channels if feedforward is None else feedforward
-        self.layers = nn.ModuleList(_Layer(channels, heads, hidden, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(_Layer(channels, heads, feedforward, dropout) for _ in range(layers))
         self.project = nn.Linear(channels, dim)
         self.reset_parameters()
 
@@ -74,7 +73,7 @@ class SceneEncoder(nn.Module):
         for layer in inner:
             steps = layer(steps, steps)
         # Only the last step is read, so the last layer computes no other.
-        return F.normalize(self.project(last(steps[:, -1:], steps)[:, 0]), dim=1)
+        return F.normalize(self.project(last(steps[:, -1:], steps).squeeze(1)), dim=1)
 
 
 class _Layer(nn.Module):
@@ -106,14 +105,14 @@ class _Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(channels, channels)
-        self.key_value = nn.Linear(channels, 2 * channels)
+        self.key = nn.Linear(channels, channels)
+        self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, queries: Tensor, steps: Tensor) -> Tensor:
         """(B, Q, C) attend to (B, H, C), to (B, Q, C)."""
-        key, value = self.key_value(steps).chunk(2, dim=-1)
-        query, key, value = (self._split(part) for part in (self.query(queries), key, value))
+        query, key, value = (self._split(part) for part in (self.query(queries), self.key(steps), self.value(steps)))
         weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
         attended = (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
         out: Tensor = self.out(attended)

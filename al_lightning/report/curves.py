@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-
 BOOKKEEPING = ("cycle", "labeled", "share")
 
 

@@ -1,6 +1,6 @@
 """VAD, an end-to-end driver."""
 
-from al_lightning.models.vad.interface import (
+from al_lightning.driving import (
     BOUNDARY,
     DIVIDER,
     LEFT,

@@ -153,7 +153,7 @@ class SpatialCrossAttention(nn.Module):
             queries.flatten(0, 1), features.flatten(0, 1), shape, view.anchors.flatten(0, 1)
         )
         read = read.view_as(queries) * view.seen[..., None]
-        total = query.new_zeros(B, N, *query.shape[1:]).scatter(2, cells.expand_as(read), read).sum(dim=1)
+        total = read.new_zeros(B, N, *query.shape[1:]).scatter(2, cells.expand_as(read), read).sum(dim=1)
         # Cells that no camera sees still get the bias of the projection.
         out: Tensor = self.dropout(self.output_proj(total / view.cameras[..., None])) + query
         return out

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from al_lightning.driving import DrivingInputs, DrivingPrediction
 from al_lightning.models.vad.encoder import CellPositions
-from al_lightning.models.vad.interface import DrivingInputs, DrivingPrediction
 from al_lightning.models.vad.layers import classifier, regressor
 from al_lightning.models.vad.planner import LINE_SCORE, MotionPlanner, nearest_to_corner
 from al_lightning.models.vad.transformer import PerceptionTransformer, VADSize
@@ -81,8 +81,8 @@ class VADHead(MotionPlanner):
             bev=bev,
             agent_logits=_apply(self.cls_branches, agent_states),
             agent_boxes=self._metres(agent_codes, axes=(0, 1, 4)),
-            agent_futures=self.traj_branches[0](motion).unflatten(-1, (self.size.steps, 2)),
-            agent_mode_logits=self.traj_cls_branches[0](motion).squeeze(-1),
+            agent_futures=self.traj_branches[0](motion).float().unflatten(-1, (self.size.steps, 2)),
+            agent_mode_logits=self.traj_cls_branches[0](motion).float().squeeze(-1),
             line_logits=line_logits,
             lines=self._metres(lines, axes=(0, 1)),
             plan=self.plan(motion, positions, lanes, line_positions),
@@ -96,5 +96,5 @@ class VADHead(MotionPlanner):
 
 
 def _apply(branches: nn.ModuleList, states: Tensor) -> Tensor:
-    """Each layer's branch to its states (L, ...)."""
-    return torch.stack([branch(state) for branch, state in zip(branches, states, strict=True)])
+    """Each layer's branch to its states (L, ...), float32."""
+    return torch.stack([branch(state).float() for branch, state in zip(branches, states, strict=True)])

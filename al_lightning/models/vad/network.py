@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from al_lightning.driving import DrivingInputs, DrivingPrediction
 from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
 from al_lightning.models.resnet import ResNet
 from al_lightning.models.vad.head import VADHead
-from al_lightning.models.vad.interface import DrivingInputs, DrivingPrediction
 from al_lightning.models.vad.modes import deterministic
 from al_lightning.models.vad.transformer import VADSize
 from al_lightning.types import VoxelGrid

@@ -164,5 +164,5 @@ class MotionPlanner(nn.Module):
         with_map = self.ego_map_decoder(
             with_agents, lanes, self.ego_map_pos_mlp(here), self.ego_map_pos_mlp(lane_positions)
         )
-        displacements: Tensor = self.ego_fut_decoder(torch.cat((with_agents, with_map), dim=-1))
+        displacements: Tensor = self.ego_fut_decoder(torch.cat((with_agents, with_map), dim=-1)).float()
         return displacements.view(B, COMMANDS, self.size.steps, 2)

@@ -73,12 +73,12 @@ def project(points: Tensor, lidar2img: Tensor, image_size: tuple[int, int]) -> t
     rows = lidar2img.float()[:, :, None, None, :3]  # (B, N, 1, 1, 3, 4)
     image = sum((rows[..., axis] * points[..., axis, None] for axis in range(3)), start=rows[..., 3])
     depth = image[..., 2:]
-    locations = image[..., :2] / depth.clamp(min=_NEAR) / locations_extent(image_size, points)
+    locations = image[..., :2] / depth.clamp(min=_NEAR) / _extent(image_size, points)
     inside = ((locations > 0) & (locations < 1)).all(dim=-1)
     return locations, inside & (depth[..., 0] > _NEAR)
 
 
-def locations_extent(image_size: tuple[int, int], like: Tensor) -> Tensor:
+def _extent(image_size: tuple[int, int], like: Tensor) -> Tensor:
     """(H, W) to a tensor (2,) = (W, H)."""
     return like.new_tensor((image_size[1], image_size[0]))
 

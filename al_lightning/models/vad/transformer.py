@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from al_lightning.driving import DrivingInputs
 from al_lightning.models.vad.bev_attention import CameraAttention, SpatialCrossAttention, TemporalSelfAttention
 from al_lightning.models.vad.deformable import DeformableAttention, initialize_projection
 from al_lightning.models.vad.ego_motion import shift_since_previous, turn
 from al_lightning.models.vad.encoder import BEVEncoder
-from al_lightning.models.vad.interface import DrivingInputs
 from al_lightning.models.vad.layers import DecoderLayer, Layers
 from al_lightning.models.vad.projection import camera_view, cell_locations, cell_points
 from al_lightning.types import VoxelGrid
@@ -103,7 +103,7 @@ class RefiningDecoder(Layers):
         states, outputs = [], []
         for layer, branch in zip(self.layers, branches, strict=True):
             query = layer(query, query_pos, bev, shape, reference[..., :2])
-            raw = branch(query)
+            raw = branch(query).float()
             moved = (raw[..., self.axes] + inverse_sigmoid(reference)).sigmoid()
             states.append(query)
             outputs.append(_replace(raw, self.axes, moved))
