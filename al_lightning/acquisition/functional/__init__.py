@@ -2,12 +2,25 @@
 
 from al_lightning.acquisition.functional.class_distribution import select_class_distribution
 from al_lightning.acquisition.functional.core_set import NearestCenterDistance, k_center
+from al_lightning.acquisition.functional.dispersion import dispersion
 from al_lightning.acquisition.functional.divergence import (
     NearestPickedDivergence,
     jensen_shannon,
     min_jensen_shannon,
 )
+from al_lightning.acquisition.functional.error_patterns import RepresentativeError, representative_error
+from al_lightning.acquisition.functional.neighbors import Neighbors, nearest_neighbors
 from al_lightning.acquisition.functional.normalization import l2_norm, robust_min_max, weighted_sum
+from al_lightning.acquisition.functional.rarity import neighborhood_correlation, rarity
+from al_lightning.acquisition.functional.safety import (
+    footprint_distance,
+    hazardous_scenes,
+    safety_criticality,
+    safety_descriptor,
+    segment_distance,
+    soft_collision,
+)
+from al_lightning.acquisition.functional.value_score import divide_by_deviation, value_score
 from al_lightning.acquisition.functional.voxels import (
     VoxelStatistics,
     class_histogram,
@@ -19,16 +32,31 @@ from al_lightning.acquisition.functional.voxels import (
 __all__ = [
     "NearestCenterDistance",
     "NearestPickedDivergence",
+    "Neighbors",
+    "RepresentativeError",
     "VoxelStatistics",
     "class_histogram",
+    "dispersion",
+    "divide_by_deviation",
+    "footprint_distance",
     "frequency_weighted_entropy",
+    "hazardous_scenes",
     "jensen_shannon",
     "k_center",
     "l2_norm",
     "mean_entropy",
     "min_jensen_shannon",
+    "nearest_neighbors",
+    "neighborhood_correlation",
+    "rarity",
+    "representative_error",
     "robust_min_max",
+    "safety_criticality",
+    "safety_descriptor",
+    "segment_distance",
     "select_class_distribution",
+    "soft_collision",
+    "value_score",
     "voxel_statistics",
     "weighted_sum",
 ]

@@ -111,7 +111,7 @@ class Furnisher:
                 turn = np.pi / 2 + rng.normal(0, 0.05)  # the long side of a barrier is its width
                 self._at(site, "movable_object.barrier", along, across * (half_width - 0.4), turn)
         if not enclosed and rng.random() < population.SITE_CONES:
-            for along in np.arange(-half_length, half_length + 0.1, rng.uniform(2.0, 4.0)):
+            for along in np.arange(-half_length, half_length + 0.1, rng.uniform(0.9, 1.8)):
                 self._at(site, "movable_object.trafficcone", along, -side * (half_width - 0.3), 0.0)
         for _ in range(rng.integers(0, 4)):
             spot = rng.uniform(-0.45, 0.45, 2) * (site.length, site.width)
@@ -134,7 +134,7 @@ class Furnisher:
         if not near:
             return
         if rng.random() < population.PARKED_BICYCLES:
-            for _ in range(rng.integers(1, 5)):
+            for _ in range(rng.integers(3, 9)):
                 self.place("vehicle.bicycle", self._spot(near), "cycle.without_rider")
         if rng.random() < population.BICYCLE_RACKS:
             self.place("static_object.bicycle_rack", self._spot(near))

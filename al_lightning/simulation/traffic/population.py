@@ -50,9 +50,9 @@ MOVING_PER_100_M = 3.7
 MOVING_SPREAD = 0.4
 """Standard deviation over scenes of the logarithm of that density."""
 MOVING_SHARES: Mapping[str, float] = {
-    "vehicle.car": 0.80,
-    "vehicle.truck": 0.1,
-    "vehicle.bus.rigid": 0.025,
+    "vehicle.car": 0.76,
+    "vehicle.truck": 0.13,
+    "vehicle.bus.rigid": 0.035,
     "vehicle.bus.bendy": 0.003,
     "vehicle.motorcycle": 0.013,
     "vehicle.bicycle": 0.01,
@@ -60,21 +60,21 @@ MOVING_SHARES: Mapping[str, float] = {
     "vehicle.emergency.ambulance": 0.003,
     "vehicle.emergency.police": 0.004,
 }
-TRAILER_BEHIND_TRUCK = 0.08
+TRAILER_BEHIND_TRUCK = 0.15
 """Share of the moving trucks that pull a trailer."""
 
 PARKED_OCCUPANCY = (0.45, 0.95)
 """Share of parking places that are taken, drawn evenly for each scene."""
 PARKED_SHARES: Mapping[str, float] = {
-    "vehicle.car": 0.94,
-    "vehicle.truck": 0.035,
+    "vehicle.car": 0.92,
+    "vehicle.truck": 0.055,
     "vehicle.motorcycle": 0.006,
     "vehicle.bus.rigid": 0.0,
     "vehicle.trailer": 0.0,
 }
 TRAILER_YARD = 0.25
 """Share of the scenes with trailers parked somewhere."""
-TRAILER_SHARE = 0.12
+TRAILER_SHARE = 0.25
 """Share of trailers among the parked of such a scene."""
 
 SITE_ACTIVE = 0.27
@@ -108,11 +108,11 @@ CROSSERS_PER_CROSSING = 0.3
 """Groups that want to cross, for each crossing and 20 s."""
 SIDEWALK_BICYCLES = 0.12
 """Share of the scenes with somebody cycling on a sidewalk."""
-PARKED_BICYCLES = 0.12
+PARKED_BICYCLES = 0.15
 """Share of the scenes with bicycles leaning somewhere on a sidewalk."""
 BICYCLE_RACKS = 0.08
 """Share of the scenes with a bicycle rack."""
-LOOSE_OBJECTS = 0.2
+LOOSE_OBJECTS = 0.3
 """Share of the scenes with bins, trolleys or debris on a sidewalk."""
 
 

@@ -1,0 +1,81 @@
+"""How thinly the space of embeddings is populated (planning paper, R), and whether it is ordered by safety (Fig. 2).
+
+Shape letters: N scenes, K neighbours, H steps of the safety state, D size of an embedding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from al_lightning.acquisition.functional.neighbors import nearest_neighbors
+
+
+def rarity(z: Tensor, neighbors: int = 20, bandwidth: float | None = None) -> Tensor:
+    """R_i = -log p(z_i), p(z_i) = mean over the K nearest neighbours j of exp(-|z_i - z_j|^2 / (2 sigma_r^2)).
+
+    Where the definition is silent: with fewer than K others, all of them are the neighbours; a single point has R = 0;
+    if the median that makes sigma_r is 0 (more than half the points lie on K or more others), the smallest K-th
+    distance above 0 takes its place; if there is none either, all R are 0.
+
+    Args:
+        z: (N, D) embeddings, those whose density it is.
+        neighbors: K_nn.
+        bandwidth: sigma_r; None for the median over the points of the distance to the K-th neighbour (the mean of the
+            two middle ones for an even number).
+
+    Returns:
+        (N,) float64, not negative.
+
+    Raises:
+        ValueError: K or the bandwidth is out of range, there is no point, or embeddings are not (N, D) and finite.
+    """
+    if bandwidth is not None and not 0 < bandwidth < math.inf:
+        raise ValueError(f"bandwidth must be positive and finite, got {bandwidth}")
+    distance = nearest_neighbors(z, neighbors).distance
+    if distance.shape[1] == 0:
+        return torch.zeros(len(z), dtype=torch.float64, device=z.device)
+    sigma = _median_bandwidth(distance[:, -1]) if bandwidth is None else bandwidth
+    # In logarithms: far points would underflow to p = 0.
+    similarity = torch.logsumexp(-(distance / sigma).square() / 2, dim=1)
+    return (math.log(distance.shape[1]) - similarity).clamp(min=0)
+
+
+def _median_bandwidth(farthest: Tensor) -> float:
+    """sigma_r from the distances (N,) to the K-th neighbour, see `rarity`."""
+    median = float(farthest.quantile(0.5))
+    if median == 0 and bool((farthest > 0).any()):
+        return float(farthest[farthest > 0].min())
+    return median or 1.0  # all distances are 0: any bandwidth gives R = 0
+
+
+def neighborhood_correlation(z: Tensor, safety: Tensor, neighbors: int = 10) -> float:
+    """Pearson correlation of embedding distance and safety difference over nearest neighbours (planning paper, Fig. 2).
+
+    Over all pairs of a scene i and one of its K nearest j: |z_i - z_j| against |c_i - c_j|, where c is the largest
+    component of the safety state. Above 0, scenes of like safety lie close.
+
+    Args:
+        z: (N, D) embeddings.
+        safety: (N, H) safety states.
+        neighbors: K.
+
+    Returns:
+        In [-1, 1]; 0 where all distances or all differences are equal, for which no correlation is defined.
+
+    Raises:
+        ValueError: shapes do not fit, there are fewer than two scenes, or values are not finite.
+    """
+    if safety.dim() != 2 or len(safety) != len(z) or len(z) < 2 or not bool(safety.isfinite().all()):
+        raise ValueError(
+            f"two or more embeddings and finite safety (N, H) needed, got {tuple(z.shape)} and {tuple(safety.shape)}"
+        )
+    distance, rows = nearest_neighbors(z, neighbors)
+    surrogate = safety.double().amax(1)
+    difference = (surrogate[:, None] - surrogate[rows]).abs()
+    pairs = torch.stack([distance.flatten(), difference.flatten()])
+    if bool((pairs.amin(1) == pairs.amax(1)).any()):
+        return 0.0
+    return float(torch.corrcoef(pairs)[0, 1])

@@ -1,0 +1,127 @@
+"""Criteria of the planning paper, on embeddings of scenes: close to hazards (S), rare (R), uncertain (U).
+
+Shape letters: N candidates of the pool, M labeled scenes, S stochastic passes, H steps, D size of an embedding.
+
+They read the summary fields that `representation.SceneRepresentation` adds. All are static within a cycle.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from al_lightning.acquisition.functional import (
+    dispersion,
+    divide_by_deviation,
+    hazardous_scenes,
+    rarity,
+    safety_criticality,
+)
+from al_lightning.types import Summary
+
+Population = Literal["pool", "pool_and_labeled"]
+
+
+class SafetyCriticality:
+    """Closeness to the nearest hazardous labeled scene, S (`functional.safety_criticality`).
+
+    Args:
+        temperature: tau_s.
+        hazard_fraction: share of the labeled scenes that are hazards (`functional.hazardous_scenes`).
+        field: name of the summary field (N, D) with embeddings.
+        safety_field: name of the summary field (M, H) with safety states, of labeled scenes only.
+    """
+
+    def __init__(
+        self,
+        temperature: float = 0.5,
+        hazard_fraction: float = 0.1,
+        field: str = "embedding",
+        safety_field: str = "safety",
+    ) -> None:
+        self.temperature, self.hazard_fraction = temperature, hazard_fraction
+        self.field, self.safety_field = field, safety_field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """S (N,).
+
+        Raises:
+            ValueError: there is no labeled scene, or the temperature or the fraction is out of range.
+        """
+        hazards = labeled[self.field][hazardous_scenes(labeled[self.safety_field], self.hazard_fraction)]
+        return safety_criticality(pool[self.field], hazards, self.temperature)
+
+    def update(self, position: int) -> None:
+        """Static: the hazards are labeled scenes."""
+
+
+class Rarity:
+    """Negative logarithm of the density around a candidate, R (`functional.rarity`).
+
+    Args:
+        neighbors: K_nn.
+        bandwidth: sigma_r; None for the median distance to the K-th neighbour.
+        population: whose density. "pool": of the candidates, as in the paper's experiments; "pool_and_labeled": of
+            both, so that a candidate beside labeled scenes is not rare.
+        field: name of the summary field (N, D) with embeddings.
+
+    Raises:
+        ValueError: the population is unknown.
+    """
+
+    def __init__(
+        self,
+        neighbors: int = 20,
+        bandwidth: float | None = None,
+        population: Population = "pool",
+        field: str = "embedding",
+    ) -> None:
+        if population not in get_args(Population):
+            raise ValueError(f"population must be one of {', '.join(get_args(Population))}, got {population!r}")
+        self.neighbors, self.bandwidth, self.population, self.field = neighbors, bandwidth, population, field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """R (N,).
+
+        Raises:
+            ValueError: the number of neighbours or the bandwidth is out of range.
+        """
+        embeddings = pool[self.field]
+        if self.population == "pool_and_labeled":
+            embeddings = torch.cat([embeddings, labeled[self.field]])
+        return rarity(embeddings, self.neighbors, self.bandwidth)[: len(pool)]
+
+    def update(self, position: int) -> None:
+        """Static: a picked candidate stays a part of the density."""
+
+
+class Uncertainty:
+    """Scatter of a candidate's stochastic embeddings, U (`functional.dispersion`).
+
+    Args:
+        field: name of the summary field (N, S, D) with the embeddings of the stochastic passes.
+    """
+
+    def __init__(self, field: str = "embedding_samples") -> None:
+        self.field = field
+
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """U (N,).
+
+        Raises:
+            ValueError: there is only one pass.
+        """
+        return dispersion(pool[self.field].movedim(1, 0))
+
+    def update(self, position: int) -> None:
+        """Static."""
+
+
+class DivideByDeviation:
+    """Scores over their standard deviation, 0 where all are equal: a normalizer (`functional.divide_by_deviation`)."""
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """Raw scores (N,) to scores of standard deviation 1."""
+        return divide_by_deviation(scores)

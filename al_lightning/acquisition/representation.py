@@ -1,0 +1,187 @@
+"""Representations: the space in which criteria measure, learned anew in every cycle from the labeled summaries.
+
+Shape letters: N scenes, S stochastic passes, H steps of a window, D size of an embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from al_lightning.acquisition.threads import one_thread
+from al_lightning.types import Summary
+
+# Error patterns embedded together.
+BLOCK = 4096
+
+
+class Representation(Protocol):
+    """Adds fields to the summaries of a cycle before the criteria read them."""
+
+    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> tuple[Summary, Summary]:
+        """Pool and labeled summaries with more fields; the same units in the same order.
+
+        Args:
+            pool: summaries of the candidates.
+            labeled: summaries of the labeled set.
+            generator: source of randomness on the CPU, seeded by the caller for the cycle.
+        """
+        ...
+
+
+class SceneRepresentation:
+    """Scene embeddings: an encoder trained on the labeled scenes, applied to all (planning paper, "Scene Encoder").
+
+    Reads ``error_window`` (N, H, 2) and ``safety`` (N, H) of labeled scenes and ``error_window_samples`` (N, S, H, 2),
+    one error pattern a stochastic pass of the planner, of the pool. Adds ``embedding`` (N, D) and
+    ``embedding_samples`` (N, S, D) to the pool and ``embedding`` to the labeled scenes.
+
+    The encoder is drawn and trained anew at every call, from the generator alone: the result does not depend on what
+    the encoder held, on the global random state, or on the number of threads.
+
+    Readings of the paper, the default being the most literal one:
+
+    - Optimizer, learning rate and batch size are not given: Adam at 0.001, and all labeled scenes in one batch.
+    - z_i is the mean of the S embeddings, which lies inside the sphere; ``normalize_mean`` brings it back onto it.
+    - The S embeddings come from S passes of the planner and of the encoder, both with dropout; without
+      ``encoder_dropout`` from the planner's alone.
+    - Labeled scenes, the hazards among them, are embedded by one pass without dropout ("each unseen scene is evaluated
+      with stochastic passes"); ``stochastic_labeled`` treats them as the pool, and needs their
+      ``error_window_samples``.
+
+    Args:
+        encoder: error patterns (B, H, 2) -> embeddings (B, D). Its parameters belong to modules with
+            ``reset_parameters``, its randomness to `nn.Dropout` modules.
+        loss: (embeddings (B, D), safety states (B, H)) -> scalar.
+        epochs: passes over the labeled scenes.
+        lr: learning rate of Adam.
+        batch_size: labeled scenes of a step; None for all.
+        normalize_mean: bring the mean embedding to length 1.
+        encoder_dropout: leave the encoder's dropout on for stochastic embeddings.
+        stochastic_labeled: embed labeled scenes as the mean of stochastic passes, too.
+
+    Raises:
+        ValueError: a number is out of range, or a parameter of the encoder could not be drawn anew.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        epochs: int = 3000,
+        lr: float = 1e-3,
+        batch_size: int | None = None,
+        normalize_mean: bool = False,
+        encoder_dropout: bool = True,
+        stochastic_labeled: bool = False,
+    ) -> None:
+        if epochs < 0 or lr <= 0 or (batch_size is not None and batch_size < 2):
+            raise ValueError(
+                "epochs must not be negative, lr positive and batch_size at least 2, "
+                f"got {epochs}, {lr} and {batch_size}"
+            )
+        self.encoder, self.loss = encoder, loss
+        self.epochs, self.lr, self.batch_size = epochs, lr, batch_size
+        self.normalize_mean, self.encoder_dropout = normalize_mean, encoder_dropout
+        self.stochastic_labeled = stochastic_labeled
+        _resettable(encoder)
+
+    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> tuple[Summary, Summary]:
+        """Train on the labeled scenes, embed both.
+
+        Raises:
+            ValueError: there are fewer than two labeled scenes, or the loss is not finite.
+        """
+        self.fit(labeled, generator)
+        embed_labeled = self.embed_samples if self.stochastic_labeled else self.embed
+        return self.embed_samples(pool, generator), embed_labeled(labeled, generator)
+
+    @one_thread()
+    def fit(self, labeled: Summary, generator: torch.Generator) -> None:
+        """Draw the encoder and train it on the error patterns and safety states of the labeled scenes.
+
+        Raises:
+            ValueError: there are fewer than two labeled scenes, or the loss is not finite.
+        """
+        if len(labeled) < 2:
+            raise ValueError(f"the encoder is trained on pairs of labeled scenes; there are {len(labeled)} scenes")
+        error, safety = labeled["error_window"].float(), labeled["safety"].float()
+        with _drawing_from(generator):
+            _resettable(self.encoder, reset=True)
+            optimizer = torch.optim.Adam(self.encoder.parameters(), lr=self.lr, fused=True)
+            self.encoder.train()
+            for _ in range(self.epochs):
+                for rows in self._batches(len(labeled)):
+                    loss = self.loss(self.encoder(error[rows]), safety[rows])
+                    optimizer.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+            self.encoder.eval()
+        if self.epochs and not bool(loss.isfinite()):
+            raise ValueError(f"training the scene encoder ended with loss {float(loss.detach())}; lower lr={self.lr}")
+
+    def _batches(self, count: int) -> list[Tensor]:
+        """Rows of the batches of an epoch; a single batch keeps its order, which does not matter."""
+        if self.batch_size is None or self.batch_size >= count:
+            return [torch.arange(count)]
+        order = torch.randperm(count)
+        return [order[i : i + self.batch_size] for i in range(0, count, self.batch_size)]
+
+    def embed(self, scenes: Summary, generator: torch.Generator | None = None) -> Summary:
+        """Add ``embedding`` (N, D) of ``error_window``, by one pass without dropout."""
+        return _with(scenes, embedding=self._encode(scenes["error_window"]))
+
+    def embed_samples(self, scenes: Summary, generator: torch.Generator) -> Summary:
+        """Add ``embedding_samples`` (N, S, D) of ``error_window_samples``, and their mean as ``embedding`` (N, D)."""
+        windows = scenes["error_window_samples"]
+        with _drawing_from(generator):
+            if self.encoder_dropout:
+                _switch_dropout_on(self.encoder)
+            samples = self._encode(windows.flatten(0, 1)).reshape(*windows.shape[:2], -1)
+            self.encoder.eval()
+        mean = samples.double().mean(1)
+        return _with(
+            scenes,
+            embedding=nn.functional.normalize(mean, dim=1) if self.normalize_mean else mean,
+            embedding_samples=samples,
+        )
+
+    @one_thread()
+    @torch.no_grad()
+    def _encode(self, windows: Tensor) -> Tensor:
+        windows = windows.float()
+        return torch.cat([self.encoder(windows[i : i + BLOCK]) for i in range(0, len(windows), BLOCK)])
+
+
+def _with(summary: Summary, **fields: Tensor) -> Summary:
+    return replace(summary, fields=summary.fields | fields)
+
+
+def _resettable(encoder: nn.Module, reset: bool = False) -> None:
+    """Draw all parameters anew, or only check that this can be done."""
+    for name, module in encoder.named_modules():
+        draw = getattr(module, "reset_parameters", None)
+        if draw is None and list(module.parameters(recurse=False)):
+            raise ValueError(f"the encoder's module '{name}' has parameters but no reset_parameters")
+        if draw is not None and reset:
+            draw()
+
+
+def _switch_dropout_on(encoder: nn.Module) -> None:
+    for module in encoder.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
+
+
+@contextmanager
+def _drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Seed torch's global random state, which dropout and initialization use, from a generator; put it back after."""
+    seed = int(torch.randint(2**62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,87 @@
+"""The scene encoder against PyTorch's own transformer layers, and the behaviour of its dropout."""
+
+import pytest
+import torch
+from torch import nn
+
+from al_lightning.models import SceneEncoder
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return SceneEncoder().eval()
+
+
+def reference(encoder):
+    """The same weights in `nn.TransformerEncoderLayer`s: the last step of the whole sequence."""
+    layers = []
+    for layer in encoder.layers:
+        other = nn.TransformerEncoderLayer(128, 4, 128, 0.1, batch_first=True).eval()
+        attention = layer.attention
+        parts = attention.query, attention.key, attention.value
+        other.self_attn.in_proj_weight.data = torch.cat([part.weight for part in parts])
+        other.self_attn.in_proj_bias.data = torch.cat([part.bias for part in parts])
+        other.self_attn.out_proj.load_state_dict(attention.out.state_dict())
+        other.linear1.load_state_dict(layer.feedforward[0].state_dict())
+        other.linear2.load_state_dict(layer.feedforward[3].state_dict())
+        other.norm1.load_state_dict(layer.norms[0].state_dict())
+        other.norm2.load_state_dict(layer.norms[1].state_dict())
+        layers.append(other)
+
+    def forward(error):
+        steps = torch.relu(encoder.embed[2](torch.relu(encoder.embed[0](error)))) + encoder.position
+        for layer in layers:
+            steps = layer(steps)
+        z = encoder.project(steps[:, -1])
+        return z / z.norm(dim=1, keepdim=True)
+
+    return forward
+
+
+def test_equals_pytorchs_transformer_and_lies_on_the_sphere(encoder):
+    error = torch.randn(9, 5, 2)
+    with torch.no_grad():
+        z = encoder(error)
+        torch.testing.assert_close(z, reference(encoder)(error), rtol=1e-4, atol=1e-5)
+    assert z.shape == (9, 128)
+    torch.testing.assert_close(z.norm(dim=1), torch.ones(9))
+
+
+def test_order_of_steps_matters_order_of_scenes_does_not(encoder):
+    error = torch.randn(4, 5, 2)
+    with torch.no_grad():
+        z = encoder(error)
+        torch.testing.assert_close(encoder(error[[2, 0, 3, 1]]), z[[2, 0, 3, 1]], rtol=1e-4, atol=1e-5)
+        assert (encoder(error.flip(1)) - z).abs().max() > 1e-3
+
+
+def test_every_parameter_has_a_gradient(encoder):
+    encoder(torch.randn(6, 5, 2))[:, 0].sum().backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
+
+
+def test_all_randomness_is_in_dropout_modules(encoder):
+    """Each of them, switched on alone, makes passes differ; with all off, passes are equal in training mode too."""
+    error = torch.randn(3, 5, 2)
+    switches = [module for module in encoder.modules() if isinstance(module, nn.Dropout)]
+    assert len(switches) == 8  # attention weights, hidden units, and twice before a residual sum, in two layers
+    with torch.no_grad():
+        for switch in switches:
+            switch.train()
+            assert not torch.equal(encoder(error), encoder(error))
+            switch.eval()
+        assert torch.equal(encoder(error), encoder(error))
+        encoder.train()
+        for switch in switches:
+            switch.eval()
+        assert torch.equal(encoder(error), encoder.eval()(error))
+
+
+def test_wrong_sizes_are_refused(encoder):
+    with pytest.raises(ValueError, match="heads"):
+        SceneEncoder(heads=3)
+    with pytest.raises(ValueError, match="positive"):
+        SceneEncoder(layers=0)
+    with pytest.raises(ValueError, match="error patterns"):
+        encoder(torch.zeros(2, 6, 2))
