@@ -7,12 +7,13 @@ Files: the tables of nuScenes in ``v1.0-trainval`` (or another version), ``sampl
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from al_lightning.data.cameras import camera_inputs
 from al_lightning.data.images import ChannelOrder, ImageJitter, checked_image_size
@@ -26,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "val")
 DEFAULT_JITTER = ImageJitter()
+NO_JITTER = ImageJitter((0.0, 0.0), (0.0, 0.0), 0.0)
 DEFAULT_SPLITS = OfficialSplit()
+T = TypeVar("T")
 
 
 class Occ3DNuScenes:
@@ -49,6 +52,7 @@ class Occ3DNuScenes:
         flip_y: probability of mirroring it along y.
         channel_order: ``bgr`` is what official FlashOcc weights need (`images.normalize_image`).
         gts: folder of the labels; None for ``gts`` in the root.
+        keep_in_memory: read every keyframe once and keep it, where no augmentation is drawn; for small sets.
 
     Attributes:
         units: sample tokens, by scene name and then by time.
@@ -78,11 +82,14 @@ class Occ3DNuScenes:
         flip_y: float = 0.5,
         channel_order: ChannelOrder = "bgr",
         gts: str | None = None,
+        keep_in_memory: bool = False,
     ) -> None:
         self.root, self.grid, self.split, self.jitter = Path(root).expanduser(), grid, split, jitter
         self.pooling, self.mask, self.channel_order = pooling, mask, channel_order
         self.image_size = checked_image_size(image_size)
         self.flip = (flip_x, flip_y)
+        if keep_in_memory and (any(self.flip) or jitter != NO_JITTER):
+            raise ValueError("keep_in_memory needs flip_x = flip_y = 0 and a jitter of nothing: what is kept is fixed")
         self.class_names = CLASS_NAMES
         self._check_arguments()
         keyframes = read_keyframes(self.root, version)
@@ -94,6 +101,7 @@ class Occ3DNuScenes:
         self.subsets = weather_subsets(samples.descriptions)
         self._gts = self.root / "gts" if gts is None else Path(gts).expanduser()
         self._check_files()
+        self._kept: dict[tuple[str, int], Any] | None = {} if keep_in_memory else None
         logger.info("%s: %d keyframes of %d scenes", self.root / version, len(rows), len(set(samples.scenes)))
 
     def _check_arguments(self) -> None:
@@ -150,15 +158,31 @@ class Occ3DNuScenes:
         """
         flips = [] if generator is None else [generator.random() < probability for probability in self.flip]
         axes = [axis for axis, flip in enumerate(flips) if flip]
-        rig, bda = self._keyframes.rig(row, self.root), flip_matrix(self.grid, axes)
-        inputs = camera_inputs(rig, self.image_size, bda, self.jitter, generator, self.channel_order)
-        sample: Sample[CameraInputs, OccupancyAnnotations] = Sample(row, inputs)
+        sample: Sample[CameraInputs, OccupancyAnnotations] = Sample(
+            row, self._once("inputs", row, lambda: self._inputs(row, axes, generator))
+        )
         if annotations:
-            sample.annotations = self._annotations(row, axes)
+            sample.annotations = self._once("annotations", row, lambda: self._annotations(row, axes))
         if label_mask:
-            mask = read_mask(self._gts / self._label(row), self.mask)
-            sample.label_mask = flip_volume(pool_any(mask, self.grid.shape), axes)
+            sample.label_mask = self._once("label_mask", row, lambda: self._label_mask(row, axes))
         return sample
+
+    def _once(self, part: str, row: int, read: Callable[[], T]) -> T:
+        """What is kept of a keyframe, or what is read now."""
+        if self._kept is None:
+            return read()
+        if (part, row) not in self._kept:
+            self._kept[part, row] = read()
+        kept: T = self._kept[part, row]
+        return kept
+
+    def _inputs(self, row: int, axes: Sequence[int], generator: np.random.Generator | None) -> CameraInputs:
+        rig, bda = self._keyframes.rig(row, self.root), flip_matrix(self.grid, axes)
+        return camera_inputs(rig, self.image_size, bda, self.jitter, generator, self.channel_order)
+
+    def _label_mask(self, row: int, axes: Sequence[int]) -> Tensor:
+        mask = read_mask(self._gts / self._label(row), self.mask)
+        return flip_volume(pool_any(mask, self.grid.shape), axes)
 
     def _annotations(self, row: int, axes: Sequence[int]) -> OccupancyAnnotations:
         """A coarse voxel counts where any of its fine ones does, and those vote; where none does, all of them vote."""

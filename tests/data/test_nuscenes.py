@@ -448,3 +448,43 @@ def test_a_damaged_label_is_named(root, kind):
     (problem,) = subject.label_problems(2)
     assert str(path) in problem
     subject.sample(2, annotations=False)  # the sensors are whole
+
+
+# --- kept in memory
+
+
+def tensors(sample):
+    parts = (sample.inputs, sample.annotations or sample.label_mask)
+    return [value for part in parts for value in (vars(part).values() if hasattr(part, "__dict__") else [part])]
+
+
+def test_what_is_kept_is_what_is_on_disk_and_each_file_is_read_once(pristine, openings):
+    fixed = {"jitter": NO_JITTER, "flip_x": 0.0, "flip_y": 0.0}
+    kept, plain = dataset(pristine, keep_in_memory=True, **fixed), dataset(pristine, **fixed)
+    generator = np.random.default_rng(0)
+    for among in (False, True):
+        for row in range(len(plain)):
+            first = kept.sample(row, annotations=among, label_mask=not among, generator=generator)
+            again = kept.sample(row, annotations=among, label_mask=not among)
+            expected = plain.sample(row, annotations=among, label_mask=not among)
+            for sample in (first, again):
+                assert all(map(torch.equal, tensors(sample), tensors(expected)))
+    openings.clear()
+    for row in range(len(kept)):
+        kept.sample(row, annotations=True, label_mask=True)
+    assert not [name for name in openings if str(pristine) in name]
+
+
+def test_without_annotations_no_label_is_read_or_given_from_memory(pristine, openings):
+    kept = dataset(pristine, keep_in_memory=True, jitter=NO_JITTER, flip_x=0.0, flip_y=0.0)
+    openings.clear()
+    assert kept.sample(0, annotations=False).annotations is None
+    assert not [name for name in openings if name.endswith("labels.npz")]
+    kept.sample(0)
+    assert kept.sample(0, annotations=False).annotations is None
+
+
+@pytest.mark.parametrize("random", [{"flip_x": 0.5}, {"flip_y": 0.5}, {"jitter": ImageJitter()}])
+def test_random_augmentation_cannot_be_kept(pristine, random):
+    with pytest.raises(ValueError, match="keep_in_memory needs"):
+        dataset(pristine, keep_in_memory=True, **{"jitter": NO_JITTER, "flip_x": 0.0, "flip_y": 0.0, **random})
