@@ -2,9 +2,8 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
-DATA ?=
 
-.PHONY: help setup data demo test lint unit clean
+.PHONY: help setup demo test lint unit clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,11 +15,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 setup: $(VENV)/.installed ## create .venv with everything that was tested together
 
-data:
-	@test -n "$(DATA)" || { echo "name the data: make demo DATA=<SemanticKITTI root> (the folder that holds sequences/)"; exit 2; }
-
-demo: data setup ## active learning on real frames: make demo DATA=<SemanticKITTI root>
-	$(BIN)/python train.py experiment=occupancy_kitti data.root=$(DATA) run_dir=runs/demo
+demo: setup ## active learning on a simulated world, made first; with DATA=<SemanticKITTI root>, on real frames
+ifdef DATA
+	$(BIN)/python train.py experiment=occupancy_kitti data.root=$(DATA) run_dir=runs/demo_kitti
+else
+	$(BIN)/python train.py run_dir=runs/demo
+endif
 
 lint: setup ## ruff, mypy and the import arrows
 	$(BIN)/ruff check .

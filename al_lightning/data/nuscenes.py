@@ -20,7 +20,7 @@ from al_lightning.data.images import ChannelOrder, ImageJitter, checked_image_si
 from al_lightning.data.nuscenes_tables import CAMERAS, missing_files, read_keyframes, weather_subsets
 from al_lightning.data.occ3d_files import CLASS_NAMES, FREE, NATIVE_GRID, VisibilityMask, read_label, read_mask
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
-from al_lightning.data.voxels import Pooling, flip_matrix, flip_volume, pool_any, pool_semantics
+from al_lightning.data.voxels import Pooling, check_grid, flip_matrix, flip_volume, pool_any, pool_semantics
 from al_lightning.types import IGNORE, CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
 
 logger = logging.getLogger(__name__)
@@ -105,14 +105,7 @@ class Occ3DNuScenes:
         logger.info("%s: %d keyframes of %d scenes", self.root / version, len(rows), len(set(samples.scenes)))
 
     def _check_arguments(self) -> None:
-        grid = self.grid
-        if not np.allclose((grid.lower, grid.upper), (NATIVE_GRID.lower, NATIVE_GRID.upper), atol=1e-4):
-            raise ValueError(
-                f"grid must span Occ3D's range, {NATIVE_GRID.lower} to {NATIVE_GRID.upper} m, "
-                f"got {grid.lower} to {grid.upper}"
-            )
-        if any(native % count for native, count in zip(NATIVE_GRID.shape, grid.shape, strict=True)):
-            raise ValueError(f"grid.shape must divide {NATIVE_GRID.shape}, got {grid.shape}")
+        check_grid(self.grid, NATIVE_GRID)
         for name, options in (
             ("split", SPLITS),
             ("pooling", get_args(Pooling)),

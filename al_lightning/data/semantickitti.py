@@ -32,7 +32,7 @@ from al_lightning.data.semantickitti_files import (
     read_invalid,
     read_label,
 )
-from al_lightning.data.voxels import Pooling, flip_matrix, flip_volume, pool_any, pool_semantics
+from al_lightning.data.voxels import Pooling, check_grid, flip_matrix, flip_volume, pool_any, pool_semantics
 from al_lightning.types import IGNORE, CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
 
 logger = logging.getLogger(__name__)
@@ -106,14 +106,7 @@ class SemanticKITTI:
         logger.info("%s: %d frames of sequences %s", self._folder, len(self.units), ", ".join(self.sequences))
 
     def _check_arguments(self) -> None:
-        grid = self.grid
-        if not np.allclose((grid.lower, grid.upper), (NATIVE_GRID.lower, NATIVE_GRID.upper), atol=1e-4):
-            raise ValueError(
-                f"grid must span SemanticKITTI's range, {NATIVE_GRID.lower} to {NATIVE_GRID.upper} m, "
-                f"got {grid.lower} to {grid.upper}"
-            )
-        if any(native % count for native, count in zip(NATIVE_GRID.shape, grid.shape, strict=True)):
-            raise ValueError(f"grid.shape must divide {NATIVE_GRID.shape}, got {grid.shape}")
+        check_grid(self.grid, NATIVE_GRID)
         if self.split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{self.split}'")
         if self.pooling not in get_args(Pooling):

@@ -19,6 +19,21 @@ from al_lightning.types import IGNORE, VoxelGrid
 Pooling = Literal["occupied_first", "majority"]
 
 
+def check_grid(grid: VoxelGrid, native: VoxelGrid) -> None:
+    """That labels on the voxels of a data set can be pooled to a grid.
+
+    Raises:
+        ValueError: the grid spans another range, or its shape does not divide the native one.
+    """
+    if not np.allclose((grid.lower, grid.upper), (native.lower, native.upper), atol=1e-4):
+        raise ValueError(
+            f"grid must span the range of the labels, {native.lower} to {native.upper} m, "
+            f"got {grid.lower} to {grid.upper}"
+        )
+    if any(fine % coarse for fine, coarse in zip(native.shape, grid.shape, strict=True)):
+        raise ValueError(f"grid.shape must divide {native.shape}, got {grid.shape}")
+
+
 def pool_any(values: NDArray[np.bool_], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Whether any fine voxel of each coarse voxel is true: (x, y, z) bool to (X, Y, Z) bool.
 

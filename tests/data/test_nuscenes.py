@@ -315,7 +315,7 @@ def test_a_pool_may_wait_for_its_labels(root):
     [
         ({"split": "test"}, "split must be one of train, val"),
         ({"grid": VoxelGrid(NATIVE_GRID.lower, NATIVE_GRID.upper, (80, 100, 8))}, r"grid\.shape must divide"),
-        ({"grid": VoxelGrid((-51.2, -51.2, -5), (51.2, 51.2, 3), (100, 100, 8))}, "must span Occ3D's range"),
+        ({"grid": VoxelGrid((-51.2, -51.2, -5), (51.2, 51.2, 3), (100, 100, 8))}, "must span the range of the labels"),
         ({"pooling": "mean"}, "pooling must be one of"),
         ({"mask": "radar"}, "mask must be one of camera, lidar, got 'radar'"),
         ({"channel_order": "gbr"}, "channel_order must be one of rgb, bgr"),
