@@ -35,8 +35,6 @@ T = TypeVar("T")
 class Occ3DNuScenes:
     """Keyframes of nuScenes, six cameras each, labeled one by one.
 
-    Of the training split only the images have to be there, so a pool may wait for its labels.
-
     Args:
         root: folder that holds the tables' folder, ``samples``, ``maps`` and ``gts``.
         grid: voxels of the labels; the range of Occ3D, its 200 x 200 x 16 voxels or a divisor of each.
@@ -52,7 +50,9 @@ class Occ3DNuScenes:
         flip_y: probability of mirroring it along y.
         channel_order: ``bgr`` is what official FlashOcc weights need (`images.normalize_image`).
         gts: folder of the labels; None for ``gts`` in the root.
-        keep_in_memory: read every keyframe once and keep it, where no augmentation is drawn; for small sets.
+        keep_in_memory: read every keyframe once and keep it, where no augmentation is drawn; for small sets and
+            ``loader.num_workers=0``, since reader processes forget at the end of an epoch.
+        labels_later: of the training split only the images have to be there (``oracle=external``).
 
     Attributes:
         units: sample tokens, by scene name and then by time.
@@ -62,7 +62,7 @@ class Occ3DNuScenes:
 
     Raises:
         ValueError: an argument is not valid, or the split leaves no keyframe.
-        DataFileError: the tables cannot be read, an image is missing, or a label of ``val`` is.
+        DataFileError: the tables cannot be read, or an image or a label is missing.
     """
 
     CLASS_NAMES = CLASS_NAMES
@@ -83,6 +83,7 @@ class Occ3DNuScenes:
         channel_order: ChannelOrder = "bgr",
         gts: str | None = None,
         keep_in_memory: bool = False,
+        labels_later: bool = False,
     ) -> None:
         self.root, self.grid, self.split, self.jitter = Path(root).expanduser(), grid, split, jitter
         self.pooling, self.mask, self.channel_order = pooling, mask, channel_order
@@ -100,7 +101,7 @@ class Occ3DNuScenes:
         self.unit_of: NDArray[np.int64] = np.arange(len(self.units), dtype=np.int64)
         self.subsets = weather_subsets(samples.descriptions)
         self._gts = self.root / "gts" if gts is None else Path(gts).expanduser()
-        self._check_files()
+        self._check_files(labels=split == "val" or not labels_later)
         self._kept: dict[tuple[str, int], Any] | None = {} if keep_in_memory else None
         logger.info("%s: %d keyframes of %d scenes", self.root / version, len(rows), len(set(samples.scenes)))
 
@@ -118,11 +119,11 @@ class Occ3DNuScenes:
             if not 0 <= probability <= 1:
                 raise ValueError(f"{name} must be a probability, got {probability}")
 
-    def _check_files(self) -> None:
-        """That the images are there and, for validation, the labels."""
+    def _check_files(self, labels: bool) -> None:
+        """That the images are there and, where they are wanted, the labels."""
         images = [name for names in self._keyframes.images for name in names]
         self._refuse_missing("images", self.root, images)
-        if self.split == "val":
+        if labels:
             self._refuse_missing("labels", self._gts, [self._label(unit) for unit in range(len(self))])
 
     def _refuse_missing(self, what: str, folder: Path, names: Sequence[str]) -> None:
@@ -131,6 +132,7 @@ class Occ3DNuScenes:
             raise DataFileError(
                 f"{len(missing):,} of {len(names):,} {what} of the {self.split} split are missing; the first: "
                 f"{folder / missing[0]}"
+                + ("; data.labels_later=true lets them come later" * (what == "labels" and self.split == "train"))
             )
 
     def __len__(self) -> int:

@@ -125,6 +125,8 @@ def _keyframes(tables: Any) -> Keyframes:
     if not samples:
         raise ValueError("there is no sample")
     shots = [_shots(tables, sample) for sample in samples]
+    _check_texts((scene["description"] for scene in tables.scene), "scene.description")
+    _check_texts((shot["filename"] for row in shots for shot in row), "sample_data.filename")
     calibrations = [[tables.get("calibrated_sensor", shot["calibrated_sensor_token"]) for shot in row] for row in shots]
     poses = [[tables.get("ego_pose", shot["ego_pose_token"]) for shot in row] for row in shots]
     ego2global = _record_poses(poses)
@@ -142,6 +144,11 @@ def _keyframes(tables: Any) -> Keyframes:
         _record_poses(calibrations),
         ego2global,
     )
+
+
+def _check_texts(values: Iterable[Any], name: str) -> None:
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(f"{name} must be a text everywhere")
 
 
 def _shots(tables: Any, sample: dict[str, Any]) -> list[dict[str, Any]]:

@@ -107,7 +107,7 @@ def _read_tokens(path: Path) -> dict[str, str]:
     try:
         with path.open("rb") as file:
             content = _PlainUnpickler(file).load()
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError, KeyError, AttributeError) as error:
+    except Exception as error:  # a damaged pickle can fail in any way
         raise DataFileError(f"cannot read the tokens of {path}: {error}") from error
     if not isinstance(content, dict) or set(map(type, content)) != {str}:
         raise DataFileError(f"{path} must map sample tokens to parts, found {type(content).__name__}")

@@ -25,6 +25,10 @@ class SubsetMetrics(Callback):
 
     Args:
         metrics: the names to report, of those that the task's metric computes.
+
+    Raises:
+        TypeError: the task is another one than occupancy.
+        ValueError: the task's metric computes no such name on any subset.
     """
 
     def __init__(self, metrics: tuple[str, ...] = ("mIoU",)) -> None:
@@ -34,7 +38,8 @@ class SubsetMetrics(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A fresh copy of the metric for each subset."""
-        assert isinstance(pl_module, OccupancyTask)
+        if not isinstance(pl_module, OccupancyTask):
+            raise TypeError(f"SubsetMetrics needs an OccupancyTask, got a {type(pl_module).__name__}")
         if trainer.state.fn is not TrainerFn.VALIDATING:
             return
         val: ActiveDataset = trainer.datamodule.val  # type: ignore[attr-defined]
@@ -68,7 +73,10 @@ class SubsetMetrics(Callback):
         """Report what the samples seen define."""
         if trainer.state.fn is not TrainerFn.VALIDATING:
             return
-        for subset, metric in self._metrics.items():
-            values = metric.compute()
-            found = {f"{subset}/{name}": values[name] for name in self.metrics if name in values}
+        computed = {subset: metric.compute() for subset, metric in self._metrics.items()}
+        for name in self.metrics:
+            found = {f"{subset}/{name}": values[name] for subset, values in computed.items() if name in values}
+            if computed and not found:
+                known = sorted({known for values in computed.values() for known in values})
+                raise ValueError(f"SubsetMetrics: no subset has the metric '{name}'; there are {', '.join(known)}")
             pl_module.log_dict(found, logger=False)

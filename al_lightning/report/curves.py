@@ -15,8 +15,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
     """Draw the headline metric with its variants, such as ``majority/mIoU`` and ``night/mIoU``, over the labeled units.
 
     Args:
-        metrics: one row a cycle, as in ``metrics.csv``: ``labeled``, and metrics as fractions, of which the first is
-            the headline.
+        metrics: one row a cycle, as in ``metrics.csv``: ``labeled``, and metrics, of which the first is the headline.
 
     Returns:
         An SVG document, the same text for the same numbers.
@@ -34,7 +33,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
         rows = [row for row in metrics if name in row]
         axes.plot(
             [row["labeled"] for row in rows],
-            [100 * row[name] for row in rows],
+            [row[name] for row in rows],
             marker="o",
             markersize=4,
             linewidth=2.2 if name == headline else 1.2,
@@ -42,7 +41,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
             label=name,
         )
     axes.set_xlabel("labeled units")
-    axes.set_ylabel(f"{headline} (%)")
+    axes.set_ylabel(headline)
     axes.set_xticks(sorted({row["labeled"] for row in metrics}))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         generate(options.root.expanduser(), find_preset(options.preset), options.seed, options.workers)
-    except (GenerationError, ValueError) as error:
+    except (GenerationError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -60,8 +60,9 @@ def claimed(root: Path, identity: Identity) -> Iterator[None]:
         GenerationError: the folder holds something else.
     """
     path = root / "simulation.json"
+    strange = GenerationError(f"{root} holds something that the simulation did not write; choose an empty folder")
     if not path.exists() and root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise GenerationError(f"{root} holds something that the simulation did not write; choose an empty folder")
+        raise strange
     root.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         try:
@@ -71,6 +72,8 @@ def claimed(root: Path, identity: Identity) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
         there = recorded(root)
         if there is None:
+            if any(entry != path for entry in root.iterdir()):
+                raise strange
             file.write(json.dumps(identity, indent=2) + "\n")
             file.flush()
         elif there != identity:

@@ -67,9 +67,11 @@ def generate(root: Path, preset: Preset, seed: int = 0, workers: int | None = No
     if seed < 0 or (workers is not None and workers < 1):
         raise ValueError(f"seed must not be negative and workers must be positive, got {seed} and {workers}")
     identity = describe(preset, seed)
-    if (root / VERSION).is_dir() and not _staging(root).exists() and recorded(root) == identity:
+    if _is_whole(root) and recorded(root) == identity:
         return
     with claimed(root, identity):
+        if _is_whole(root):  # another process was faster
+            return
         try:
             if not (root / VERSION).is_dir():
                 _generate(root, preset, seed, workers or processors())
@@ -81,6 +83,10 @@ def generate(root: Path, preset: Preset, seed: int = 0, workers: int | None = No
         except KeyboardInterrupt:
             console.print(f"Stopped. The same command goes on with what is missing in {root}.", highlight=False)
             raise
+
+
+def _is_whole(root: Path) -> bool:
+    return (root / VERSION).is_dir() and not _staging(root).exists()
 
 
 def _staging(root: Path) -> Path:

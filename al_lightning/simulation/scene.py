@@ -14,7 +14,7 @@ from al_lightning.simulation.can_bus import write_can_bus
 from al_lightning.simulation.plan import ScenePlan, derive_seed
 from al_lightning.simulation.sensors.camera import View, render
 from al_lightning.simulation.sensors.lidar import Scan, scan
-from al_lightning.simulation.sensors.occupancy import label_voxels, mask_camera, mask_lidar, shell
+from al_lightning.simulation.sensors.occupancy import label_voxels, mask_camera, mask_lidar
 from al_lightning.simulation.sensors.raycast import Geometry
 from al_lightning.simulation.sensors.rig import CAMERAS, EgoPose
 from al_lightning.simulation.tables import (
@@ -28,11 +28,14 @@ from al_lightning.simulation.tables import (
 from al_lightning.simulation.traffic import drive as drive_through
 from al_lightning.simulation.visibility import visible_shares
 from al_lightning.simulation.vocabulary import Rows
-from al_lightning.simulation.world import KEYFRAME_STEPS, Drive, Solids, Town
+from al_lightning.simulation.world import KEYFRAME_STEPS, Drive, Label, Solids, Town
 
 JPEG_QUALITY = 92
 ANNOTATED_RANGE = 80.0
 """Objects farther from the ego vehicle are not annotated (metres)."""
+
+STATION_SHIFTS = (-20, -10, 10, 20)
+"""Time steps from a keyframe to the poses from which the LiDAR's part of its labels is seen too."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,7 @@ class Keyframe:
     Attributes:
         views: channel -> what the camera sees.
         scan: what the LiDAR sees.
-        semantics, mask_lidar, mask_camera: (200, 200, 16) uint8, see `sensors.occupancy`; as in Occ3D, what the cameras
-            see counts where the LiDAR has been too.
+        semantics, mask_lidar, mask_camera: (200, 200, 16) uint8, see `sensors.occupancy`.
         sightings: one for each track.
     """
 
@@ -95,6 +97,12 @@ class Scene:
         x, y, yaw = (float(value) for value in self.drive.ego[self.steps[keyframe]])
         return x, y, yaw
 
+    def stations(self, keyframe: int) -> list[EgoPose]:
+        """Where the LiDAR looks from shortly before and after a keyframe."""
+        steps = [self.steps[keyframe] + shift for shift in STATION_SHIFTS]
+        poses = [self.drive.ego[step] for step in steps if 0 <= step < len(self.drive.ego)]
+        return [(float(x), float(y), float(yaw)) for x, y, yaw in poses]
+
     def geometry(self, keyframe: int) -> Geometry:
         """Everything around the ego vehicle."""
         poses = [track.poses[self.steps[keyframe]] for track in self.drive.tracks]
@@ -117,11 +125,11 @@ class Scene:
         }
         points = scan(geometry, ego, weather, derive_seed(self.plan.seed, keyframe, len(CAMERAS)))
         distances = {channel: view.distance for channel, view in views.items()}
-        scanned = mask_lidar(geometry, ego)
+        scanned = mask_lidar(geometry, ego, self.stations(keyframe))
         return Keyframe(
             views=views,
             scan=points,
-            semantics=shell(label_voxels(geometry, ego)),
+            semantics=np.where(scanned, label_voxels(geometry, ego), np.uint8(Label.FREE)),
             mask_lidar=scanned.astype(np.uint8),
             mask_camera=(scanned & mask_camera(geometry, ego, self.image_size, distances)).astype(np.uint8),
             sightings=self._sightings(geometry, keyframe, views, points),

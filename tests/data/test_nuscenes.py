@@ -298,7 +298,9 @@ def test_the_visibility_mask_comes_without_the_classes(root):
 
 def test_a_pool_may_wait_for_its_labels(root):
     shutil.rmtree(root / "gts" / "scene-0001")
-    subject = dataset(root)
+    with pytest.raises(DataFileError, match=r"3 of 4 labels of the train split are missing.*labels_later=true"):
+        dataset(root)
+    subject = dataset(root, labels_later=True)
     subject.sample(0, annotations=False)
     (problem,) = subject.label_problems(0)
     assert f"{subject.units[0]}/labels.npz" in problem

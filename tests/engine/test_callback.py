@@ -37,7 +37,7 @@ def make_trainer(*callbacks, **arguments) -> Trainer:
 
 
 def make_callback(train: FakeFrames) -> ActiveLearningCallback:
-    return ActiveLearningCallback(VoxelSummarizer(GRID, "all"), Acquisition({"random": Random()}), train.unit_of)
+    return ActiveLearningCallback(VoxelSummarizer(GRID, "all"), Acquisition({"random": Random()}), train)
 
 
 def test_the_pool_pass_summarizes_every_unit_like_the_network_run_by_hand(datamodule: ActiveLearningDataModule) -> None:
@@ -105,6 +105,11 @@ def test_subsets_have_the_metric_of_their_samples_alone(
         assert metrics[f"{name}/IoU/road"] == metrics[f"{name}/mIoU"] / 2
     assert "none/mIoU" not in metrics
     assert "subset 'none'" in caplog.text
+
+
+def test_a_metric_that_no_subset_has_is_refused(datamodule: ActiveLearningDataModule) -> None:
+    with pytest.raises(ValueError, match="no subset has the metric 'miou'; there are IoU/road, mIoU"):
+        make_trainer(SubsetMetrics(("miou",))).validate(make_task(), datamodule=datamodule, verbose=False)
 
 
 def test_batches_depend_on_seed_cycle_epoch_and_position_alone(

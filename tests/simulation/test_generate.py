@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -164,6 +165,34 @@ def test_data_of_an_older_generator_are_refused(copy, forbidden):
     path.write_text(json.dumps({**identity, "version": GENERATOR_VERSION - 1}))
     with pytest.raises(GenerationError, match=f"version {GENERATOR_VERSION - 1} .*version {GENERATOR_VERSION} "):
         generate(copy, TINY)
+
+
+def test_whoever_waited_finds_the_set_whole(tmp_path, monkeypatch):
+    root, calls = tmp_path / "world", []
+
+    def slowly(folder, *_):
+        calls.append(folder)
+        (folder / ".staging").mkdir()
+        time.sleep(0.5)
+        (folder / VERSION).mkdir()
+
+    monkeypatch.setattr(subject, "_generate", slowly)
+    threads = [threading.Thread(target=generate, args=(root, TINY)) for _ in range(3)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # an exception in a thread is a warning to pytest
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+    assert calls == [root]
+    assert sorted(path.name for path in root.iterdir()) == ["simulation.json", VERSION]
+
+
+def test_an_empty_description_makes_no_folder_ours(tmp_path, forbidden):
+    (tmp_path / "simulation.json").touch()
+    (tmp_path / "samples").mkdir()
+    with pytest.raises(GenerationError, match="did not write"):
+        generate(tmp_path, TINY)
 
 
 def test_a_folder_that_holds_something_else_is_refused(tmp_path, forbidden):

@@ -39,16 +39,11 @@ class Scan:
     solid: NDArray[np.int32]
 
 
-def beam_directions(fan: int = 1) -> Array:
-    """Unit vectors (AZIMUTHS * M, 3) in the LiDAR's frame, clockwise from behind; the elevation changes fastest.
-
-    Args:
-        fan: M = 31 * fan + 1 elevations: the 32 beams, and fan - 1 between each two of them.
-    """
-    elevations = np.linspace(ELEVATIONS[0], ELEVATIONS[-1], (len(ELEVATIONS) - 1) * fan + 1)
+def beam_directions() -> Array:
+    """Unit vectors (AZIMUTHS * 32, 3) in the LiDAR's frame, clockwise from behind; the ring changes fastest."""
     azimuth = -np.pi / 2 - 2 * np.pi * np.arange(AZIMUTHS)[:, None] / AZIMUTHS
-    flat = np.cos(elevations)
-    up = np.broadcast_to(np.sin(elevations), (AZIMUTHS, len(elevations)))
+    flat = np.cos(ELEVATIONS)
+    up = np.broadcast_to(np.sin(ELEVATIONS), (AZIMUTHS, len(ELEVATIONS)))
     beams: Array = np.stack([np.cos(azimuth) * flat, np.sin(azimuth) * flat, up], axis=-1).reshape(-1, 3)
     return beams
 

@@ -1,24 +1,24 @@
 """What the world is, voxel by voxel, and which voxels the sensors see: the labels and masks of Occ3D-nuScenes.
 
 Occ3D draws a ray from a sensor to every occupied voxel: rays that end outside the grid, in the sky say, show nothing,
-and what the cameras see counts only where the LiDAR has been too. Its LiDAR mask joins the sweeps of half a second,
-here `LIDAR_FAN` beams between two of one sweep.
+and what the cameras see counts only where the LiDAR has been too. Occupied is what the LiDAR met from anywhere on the
+vehicle's way, so what it never met is free there.
 
 The grid is fixed to the ego frame: 200 x 200 x 16 voxels of 0.4 m over x, y in [-40, 40] and z in [-1, 5.4].
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from al_lightning.simulation.compiled import compiled
 from al_lightning.simulation.sensors.lidar import RANGE, beam_directions
-from al_lightning.simulation.sensors.raycast import Geometry
+from al_lightning.simulation.sensors.raycast import GROUND, Geometry
 from al_lightning.simulation.sensors.rig import CAMERAS, LIDAR, EgoPose
-from al_lightning.simulation.sensors.voxels import GROUND_LAYER, LOWER, SHAPE, VOXEL, label_voxels, shell
+from al_lightning.simulation.sensors.voxels import GROUND_LAYER, LOWER, SHAPE, VOXEL, label_voxels
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -32,8 +32,6 @@ __all__ = [
     "mask_camera",
     "mask_lidar",
     "observe",
-    "observed",
-    "shell",
 ]
 
 CAMERA_RANGE = 75.0
@@ -45,29 +43,7 @@ RAY_SPACING = 0.4
 MASK_IMAGE_SIZE = (180, 320)
 """Pixels at most `RAY_SPACING` apart in all cameras."""
 
-LIDAR_FAN = 4
-"""Directions in elevation for each beam of the LiDAR."""
-
 _INSIDE = 1e-3  # how far behind a surface its voxel is looked for, in voxels
-
-
-def observed(geometry: Geometry, ego: EgoPose, origin: Array, directions: Array, max_range: float) -> Mask:
-    """The voxels that rays pass or hit.
-
-    Args:
-        geometry: the surroundings of the ego vehicle.
-        ego: its pose.
-        origin: (3,) of all rays, in the global frame.
-        directions: (M, 3) unit vectors in the global frame.
-        max_range: where rays end that hit nothing (metres).
-
-    Returns:
-        (200, 200, 16) truth values.
-    """
-    hits = geometry.cast(origin, directions, max_range)
-    mask = np.zeros(SHAPE, dtype=np.bool_)
-    observe(mask, ego, origin, directions, np.minimum(hits.distance, max_range), np.zeros(len(directions)))
-    return mask
 
 
 def observe(
@@ -129,7 +105,7 @@ def _walk(mask: Mask, start: Array, steps: Array, distance: Array, starts: Array
                 next_k += each_k
 
 
-def ends_inside(ego: EgoPose, origin: Array, directions: Array, distance: NDArray[np.float32]) -> Mask:
+def _ends_inside(ego: EgoPose, origin: Array, directions: Array, distance: NDArray[np.float32]) -> Mask:
     """Which rays (M,) of known length end in the grid; see `observe`."""
     x, y, yaw = ego
     turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
@@ -139,16 +115,26 @@ def ends_inside(ego: EgoPose, origin: Array, directions: Array, distance: NDArra
     return np.asarray(((ends >= LOWER) & (ends < upper)).all(axis=1))
 
 
-def mask_lidar(geometry: Geometry, ego: EgoPose) -> Mask:
+def mask_lidar(geometry: Geometry, ego: EgoPose, stations: Sequence[EgoPose] = ()) -> Mask:
     """The voxels that rays of the LiDAR pass or hit on their way to a surface in the grid.
+
+    Args:
+        geometry: the surroundings of the ego vehicle.
+        ego: its pose.
+        stations: poses before and after from which the LiDAR looks too; those where something stands now are left out.
 
     Returns:
         (200, 200, 16) truth values.
     """
-    origin, rotation = LIDAR.placed(ego)
-    directions = beam_directions(LIDAR_FAN) @ rotation.T
-    distance = geometry.cast(origin, directions, RANGE[1]).distance
-    return _mask(ego, origin, directions, distance, np.zeros(len(directions)))
+    mask = np.zeros(SHAPE, dtype=np.bool_)
+    for station in (ego, *stations):
+        origin, rotation = LIDAR.placed(station)
+        below = geometry.cast(origin, np.array([[0.0, 0.0, -1.0]]), RANGE[1])
+        if below.solid[0] == GROUND:
+            directions = beam_directions() @ rotation.T
+            distance = geometry.cast(origin, directions, RANGE[1]).distance
+            mask |= _mask(ego, origin, directions, distance, np.zeros(len(directions)))
+    return mask
 
 
 def mask_camera(
@@ -189,7 +175,7 @@ def mask_camera(
 
 def _mask(ego: EgoPose, origin: Array, directions: Array, distance: NDArray[np.float32], starts: Array) -> Mask:
     mask = np.zeros(SHAPE, dtype=np.bool_)
-    kept = ends_inside(ego, origin, directions, distance)
+    kept = _ends_inside(ego, origin, directions, distance)
     observe(mask, ego, origin, directions[kept], distance[kept], starts[kept])
     return mask
 

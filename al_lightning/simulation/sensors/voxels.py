@@ -57,23 +57,6 @@ def label_voxels(geometry: Geometry, ego: EgoPose) -> Voxels:
     return semantics
 
 
-def shell(semantics: Voxels) -> Voxels:
-    """The labels without the inside of what is solid, which no sensor ever meets: it is free in Occ3D.
-
-    Args:
-        semantics: (200, 200, 16) labels.
-
-    Returns:
-        The same with `FREE` where all six neighbours are occupied; beyond the border it goes on as at the border.
-    """
-    padded = np.pad(semantics != _FREE, 1, mode="edge")
-    inside = padded[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for shift in (slice(None, -2), slice(2, None)):
-            inside &= padded[tuple(shift if a == axis else slice(1, -1) for a in range(3))]
-    return np.where(inside, np.uint8(_FREE), semantics)
-
-
 def _in_ego_frame(geometry: Geometry, ego: EgoPose) -> Array:
     """The forms of a geometry, relative to the ego vehicle."""
     x, y, yaw = ego
