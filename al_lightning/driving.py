@@ -9,6 +9,7 @@ A agents, K agent classes, M modes, T steps, V map elements, P points of an elem
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,15 @@ from torch import Tensor
 
 RIGHT, LEFT, STRAIGHT = 0, 1, 2
 """Driving commands, rows of the plan."""
+
+AGENT_CLASSES = (
+    "car", "truck", "construction_vehicle", "bus", "trailer", "barrier", "motorcycle", "bicycle", "pedestrian",
+    "traffic_cone",
+)  # fmt: skip
+"""Classes of agents, in the order of their labels."""
+
+OBSTACLES = (AGENT_CLASSES.index("barrier"), AGENT_CLASSES.index("traffic_cone"))
+"""Classes that are no road users: the published collision rate does not count them."""
 
 DIVIDER, PED_CROSSING, BOUNDARY = 0, 1, 2
 """Classes of map elements."""
@@ -38,6 +48,9 @@ class DrivingInputs:
         command: () int64, `RIGHT`, `LEFT` or `STRAIGHT`.
         ego_history: (2, 2) the last displacements of the ego vehicle, metres. VAD does not look at them.
         ego_status: (9,) velocity, acceleration, yaw rate, size, speed, steering. VAD does not look at them.
+        ego_future: (T, 2) logged displacements of the ego vehicle, metres; None where nobody has driven on yet. A
+            record of the drive, not a label: it may be read of an unlabeled scene, but is no input of a network.
+        ego_future_mask: (T,) bool, the steps that were driven; None likewise.
     """
 
     images: Tensor
@@ -47,6 +60,8 @@ class DrivingInputs:
     command: Tensor
     ego_history: Tensor
     ego_status: Tensor
+    ego_future: Tensor | None = None
+    ego_future_mask: Tensor | None = None
 
 
 @dataclass
@@ -64,6 +79,7 @@ class DrivingAnnotations:
         line_labels: (V,) int64 `DIVIDER`, `PED_CROSSING` or `BOUNDARY`.
         ego_future: (T, 2) displacements of the ego vehicle, metres.
         ego_future_mask: (T,) bool, the steps that are known.
+        future_yaw: (A, T) changes of yaw from step to step, radians, counter-clockwise; None for agents that keep it.
     """
 
     boxes: Tensor
@@ -74,6 +90,7 @@ class DrivingAnnotations:
     line_labels: Tensor
     ego_future: Tensor
     ego_future_mask: Tensor
+    future_yaw: Tensor | None = None
 
 
 @dataclass
@@ -113,3 +130,23 @@ def commanded_positions(plan: Tensor, command: Tensor) -> Tensor:
         (B, T, 2) positions after each step, metres.
     """
     return plan[torch.arange(len(plan), device=plan.device), command].cumsum(dim=1)
+
+
+def footprints(annotations: DrivingAnnotations) -> tuple[Tensor, Tensor]:
+    """Where the annotated agents will stand.
+
+    Args:
+        annotations: of a sample or a batch.
+
+    Returns:
+        (..., A, T, 5) x, y, yaw (counter-clockwise from +x), length, width at each step, and (..., A, T) bool, the
+        steps at which an agent is known; where it is not, the footprint means nothing.
+    """
+    boxes, futures = annotations.boxes, annotations.futures
+    centers = boxes[..., None, :2] + futures.cumsum(dim=-2)
+    yaw = (-boxes[..., 6:7] - math.pi / 2).expand(futures.shape[:-1])
+    if annotations.future_yaw is not None:
+        yaw = yaw + annotations.future_yaw.cumsum(dim=-1)
+    size = boxes[..., None, [4, 3]].expand(*futures.shape[:-1], 2)
+    present = annotations.future_mask & (annotations.labels != PADDING)[..., None]
+    return torch.cat((centers, yaw[..., None], size), dim=-1), present

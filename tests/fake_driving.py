@@ -38,6 +38,8 @@ def driving_inputs(B=1, seed=0, image_size=IMAGE, new_scene=False):
         command=torch.randint(0, 3, (B,), generator=g),
         ego_history=torch.randn(B, 2, 2, generator=g),
         ego_status=torch.randn(B, 9, generator=g),
+        ego_future=torch.randn(B, 6, 2, generator=g),
+        ego_future_mask=torch.ones(B, 6, dtype=torch.bool),
     )
 
 

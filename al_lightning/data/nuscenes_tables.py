@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,7 @@ TABLES = (
     "sensor",
     "visibility",
 )
+T = TypeVar("T")
 SUBSET_WORDS = {"night": r"\bnight", "rain": r"\b(rain|wet)"}
 """Words of the scene descriptions, from their beginning: "train" is no rain, "rainy" is."""
 
@@ -86,20 +87,35 @@ def read_keyframes(root: Path, version: str) -> Keyframes:
     Raises:
         DataFileError: a table is missing or damaged, tables contradict each other, or a camera is missing.
     """
+    return read_tables(root, version, _keyframes)
+
+
+def read_tables(root: Path, version: str, read: Callable[[Any], T]) -> T:
+    """What a function makes of the open tables; called once a process, as long as the tables stay as they are.
+
+    Args:
+        root: folder that holds the folder of the tables, ``samples`` and ``maps``.
+        version: name of the folder of the tables, such as "v1.0-trainval".
+        read: takes an open `nuscenes.NuScenes`.
+
+    Raises:
+        DataFileError: a table is missing or damaged, or the function finds the tables to contradict each other.
+    """
     paths = [root / version / f"{name}.json" for name in TABLES]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise DataFileError(f"{len(missing)} of {len(TABLES)} tables are missing; the first: {missing[0]}")
-    return _read_unchanged_keyframes(root, version, tuple(path.stat().st_mtime_ns for path in paths))
+    made: T = _read_unchanged_tables(root, version, read, tuple(path.stat().st_mtime_ns for path in paths))
+    return made
 
 
 @lru_cache(maxsize=2)
-def _read_unchanged_keyframes(root: Path, version: str, changed_at: tuple[int, ...]) -> Keyframes:
+def _read_unchanged_tables(root: Path, version: str, read: Callable[[Any], Any], changed_at: tuple[int, ...]) -> Any:
     del changed_at  # only a part of the cache's key
     from nuscenes import NuScenes  # takes a second: it imports matplotlib and OpenCV
 
     try:
-        return _keyframes(NuScenes(version, str(root), verbose=False))
+        return read(NuScenes(version, str(root), verbose=False))
     except json.JSONDecodeError as error:
         raise DataFileError(f"cannot read the table {_damaged_table(root / version)}: {error}") from error
     except KeyError as error:

@@ -39,9 +39,8 @@ def one_scene(rows):
 
 
 def straight_then_aside(offset):
-    """Seven keyframes along +y of the map, the last one ``offset`` metres to the right."""
-    x = np.array([0, 0, 0, 0, 0, 0, offset])
-    return poses(x, 2.0 * np.arange(7), np.full(7, np.pi / 2))
+    """Seven keyframes along +x of the map, the last one ``offset`` metres to the right."""
+    return poses(2.0 * np.arange(7), np.array([0, 0, 0, 0, 0, 0, -offset]), np.zeros(7))
 
 
 # --- scenes
@@ -99,7 +98,7 @@ def test_a_circle_is_a_circle(side, command):
 
 
 @pytest.mark.parametrize(
-    ("offset", "command"), [(2.001, RIGHT), (1.999, STRAIGHT), (0, STRAIGHT), (-1.999, STRAIGHT), (-2.001, LEFT)]
+    ("offset", "command"), [(2, RIGHT), (1.999, STRAIGHT), (0, STRAIGHT), (-1.999, STRAIGHT), (-2, LEFT)]
 )
 def test_the_command_is_where_the_way_ends(offset, command):
     assert COMMAND_OFFSET == 2

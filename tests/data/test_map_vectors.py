@@ -57,8 +57,8 @@ class RawMap:
         found = []
         for row in (row for name in names for row in self.content[name]):
             shape = self.geometry(row)
-            inside = shape.intersection(self.patch)
-            if shape.is_valid and not inside.is_empty:
+            inside = shape.intersection(self.patch) if shape.is_valid else LineString()
+            if not inside.is_empty:
                 turned = affinity.rotate(inside, -self.degrees, origin=(self.x, self.y))
                 found.append(affinity.affine_transform(turned, [1, 0, 0, 1, -self.x, -self.y]))
         return found
