@@ -132,7 +132,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         if pool.cycle == config.loop.cycles - 1 and directory.read_metrics(pool.cycle) is not None:
             _finish(directory, pool.cycle, "finished before", main_process)
             return
-        rehearse(task, summarizer, acquisition, train)
+        rehearse(task, summarizer, acquisition, val)
         if main_process:
             directory.write_config(resolved)
         datamodule = ActiveLearningDataModule(
@@ -145,16 +145,17 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             num_workers=config.loader.num_workers,
             seed=config.seed,
             label_mask=summarizer.needs_label_mask,
+            past_frames=config.loader.past_frames,
         )
         tracker = _tracker(config, resolved, directory.root)
         loop = ActiveLearningLoop(
             directory,
             datamodule,
             lambda: instantiate(resolved["task"], "task"),
-            ActiveLearningCallback(summarizer, acquisition, train.unit_of),
+            ActiveLearningCallback(summarizer, acquisition, train),
             DatasetOracle(train) if config.oracle is Oracle.dataset else ExternalOracle(train, directory),
             tracker,
-            lambda callbacks: _trainer(config, tracker.logger, callbacks + _callbacks(resolved)),
+            lambda cycle, callbacks: _trainer(config, tracker.logger, callbacks + _callbacks(resolved), cycle),
             cycles=config.loop.cycles,
             seed_size=config.loop.seed_size,
             budget=config.loop.budget,
@@ -247,12 +248,13 @@ def _tracker(config: ExperimentConfig, resolved: dict[str, Any], root: Path) -> 
     )
 
 
-def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Callback]) -> Trainer:
+def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Callback], cycle: int = 0) -> Trainer:
     options = config.trainer
+    epochs = options.max_epochs if cycle == 0 or options.later_epochs is None else options.later_epochs
     bars = [RichProgressBar()] if options.progress_bar else []
     return Trainer(
         default_root_dir=config.run_dir,
-        max_epochs=options.max_epochs,
+        max_epochs=epochs,
         accelerator=options.accelerator,
         devices=options.devices,
         strategy=options.strategy,
@@ -267,7 +269,7 @@ def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Ca
         callbacks=[*callbacks, *bars],
         plugins=[AtomicCheckpointIO()],
         num_sanity_val_steps=1,
-        check_val_every_n_epoch=options.max_epochs + 1,  # validation is a stage of its own
+        check_val_every_n_epoch=epochs + 1,  # validation is a stage of its own
         reload_dataloaders_every_n_epochs=1,
     )
 

@@ -110,12 +110,15 @@ class Sample(Generic[InputsT, AnnotationsT]):
         inputs: sensors, calibration, logged ego motion.
         annotations: labels, or None where the labels may not be seen.
         label_mask: (X, Y, Z) bool, the dataset's visibility mask; set only on demand, since it ships with the labels.
+        past: inputs of the rows before, stacked (F, ...), the oldest first; set only on demand. Where the unit begins,
+            its first row is repeated.
     """
 
     row: int
     inputs: InputsT
     annotations: AnnotationsT | None = None
     label_mask: Tensor | None = None
+    past: InputsT | None = None
 
 
 @dataclass
@@ -126,6 +129,7 @@ class Batch(Generic[InputsT, AnnotationsT]):
     inputs: InputsT
     annotations: AnnotationsT | None = None
     label_mask: Tensor | None = None
+    past: InputsT | None = None
 
 
 @dataclass
@@ -147,7 +151,7 @@ class Summary:
 
     Attributes:
         units: (N,) int64 absolute unit numbers, never positions in the current pool.
-        fields: name -> (N, ...) float tensor on the CPU.
+        fields: name -> (N, ...) tensor of numbers on the CPU.
 
     Raises:
         ValueError: a field's length differs from the number of units, or a value is not finite.
@@ -267,4 +271,5 @@ def collate(samples: Sequence[Sample[InputsT, AnnotationsT]]) -> Batch[InputsT, 
         inputs=stack([sample.inputs for sample in samples]),
         annotations=stack([sample.annotations for sample in samples]),
         label_mask=stack([sample.label_mask for sample in samples]),
+        past=stack([sample.past for sample in samples]),
     )

@@ -1,7 +1,8 @@
 """Runs the loop in forked processes, kills them by SIGKILL at chosen moments, and starts them again.
 
 Everything is imported once; each attempt is a fork, so that many attempts take seconds. Run as
-``python kill_driver.py FOLDER``; prints one JSON line that says where the attempts were killed.
+``python kill_driver.py FOLDER occupancy`` (or ``planning``); prints one JSON line that says where the attempts were
+killed.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Any
 
 import torch
 from fake_occupancy import write_experiment, write_frames
+from fake_planning import write_drives, write_planning_experiment
 from pytorch_lightning import Trainer
 
 from al_lightning import cli
 from al_lightning.engine import checkpoint, run_directory
-from al_lightning.tasks import OccupancyTask
+from al_lightning.tasks import OccupancyTask, PlanningTask
 
 RANDOM_KILLS = 8
 OPTIONS = (  # the last checkpoint is not that of a whole interval, epochs go round, weights are carried over
@@ -60,7 +62,8 @@ class Events:
 def watch(events: Events) -> None:
     """Report every training, validation and prediction step, every checkpoint and every file of the run."""
     for step in ("training_step", "validation_step", "predict_step"):
-        events.around(OccupancyTask, step, lambda *_, step=step: step)
+        for task in (OccupancyTask, PlanningTask):
+            events.around(task, step, lambda *_, step=step: step)
     events.around(Trainer, "save_checkpoint", lambda *_: "checkpoint")
     original = run_directory.write_atomically
 
@@ -112,9 +115,13 @@ def attempt(
     return True
 
 
-def main(root: Path) -> None:
-    write_frames(root / "data")
-    write_experiment(root / "configs")
+def main(root: Path, kind: str) -> None:
+    if kind == "planning":
+        write_drives(root / "data")
+        write_planning_experiment(root / "configs")
+    else:
+        write_frames(root / "data")
+        write_experiment(root / "configs")
     assert attempt(root, "undisturbed", lambda name, count: False)
     events = (root / "events.log").read_text().split("\n")[:-1]
     kinds = list(dict.fromkeys(events))
@@ -145,4 +152,4 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -11,6 +11,9 @@ from al_lightning.acquisition.criteria import (
     MeanEntropy,
     Random,
 )
+from al_lightning.acquisition.error_windows import ErrorWindows
+from al_lightning.acquisition.planning_criteria import DivideByDeviation, Rarity, SafetyCriticality, Uncertainty
+from al_lightning.acquisition.representation import Representation, SceneRepresentation
 from al_lightning.acquisition.selection import Picks, Term, greedy
 from al_lightning.acquisition.summarizers import Summarizer, VoxelSummarizer
 from al_lightning.acquisition.visibility import frustum_visibility, in_frustum, line_of_sight
@@ -19,6 +22,8 @@ __all__ = [
     "Acquisition",
     "Combiner",
     "Criterion",
+    "DivideByDeviation",
+    "ErrorWindows",
     "FrequencyWeightedUncertainty",
     "Identity",
     "InterSampleDiversity",
@@ -29,10 +34,15 @@ __all__ = [
     "Normalizer",
     "Picks",
     "Random",
+    "Rarity",
+    "Representation",
     "RobustMinMax",
+    "SafetyCriticality",
+    "SceneRepresentation",
     "Selection",
     "Summarizer",
     "Term",
+    "Uncertainty",
     "VoxelSummarizer",
     "WeightedSum",
     "frustum_visibility",

@@ -1,4 +1,4 @@
-"""From summaries to a selection: criteria, normalizer, combiner and the greedy core put together.
+"""From summaries to a selection: representation, criteria, normalizer, combiner and the greedy core put together.
 
 Shape letters: N candidates of the pool.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from al_lightning.acquisition.combination import Combiner, L2Norm, Normalizer, RobustMinMax
 from al_lightning.acquisition.criteria import Criterion
+from al_lightning.acquisition.representation import Representation
 from al_lightning.acquisition.selection import Scope, Term, greedy
 from al_lightning.types import Summary
 
@@ -45,6 +46,7 @@ class Acquisition:
             left out and not computed.
         normalizer: puts each criterion on a common scale; None for `RobustMinMax`.
         combiner: makes one score of the weighted criteria; None for `L2Norm`.
+        representation: adds fields to the summaries before the criteria read them; None for none.
         scope: candidates over which a criterion is normalized. "pool": a static criterion once over the pool of the
             cycle, a changing one after every pick over the candidates that remain. "remaining": every criterion after
             every pick over those.
@@ -61,6 +63,7 @@ class Acquisition:
         normalizer: Normalizer | None = None,
         combiner: Combiner | None = None,
         scope: Scope = "pool",
+        representation: Representation | None = None,
     ) -> None:
         given = dict(weights or {})
         if unknown := sorted(set(given) - set(criteria)):
@@ -82,6 +85,7 @@ class Acquisition:
         self.normalizer = normalizer or RobustMinMax()
         self.combiner = combiner or L2Norm()
         self.scope = scope
+        self.representation = representation
 
     def select(self, pool: Summary, labeled: Summary, budget: int, generator: torch.Generator) -> Selection:
         """Pick ``budget`` units out of the pool; ties go to the candidate that stands first.
@@ -93,8 +97,10 @@ class Acquisition:
             generator: source of randomness on the CPU, seeded by the caller for the cycle.
 
         Raises:
-            ValueError: the budget is out of range, a score is not finite, or a criterion refuses its input.
+            ValueError: the budget is out of range, a score is not finite, or a part refuses its input.
         """
+        if self.representation is not None:
+            pool, labeled = self.representation(pool, labeled, generator)
         terms = {
             name: Term(criterion.score(pool, labeled, generator), criterion.update, self.weights[name])
             for name, criterion in self.criteria.items()

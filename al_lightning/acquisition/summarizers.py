@@ -5,6 +5,7 @@ Shape letters: B samples of a batch, K classes, C feature channels, X Y Z voxels
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -32,6 +33,15 @@ class Summarizer(Protocol):
 
     def group(self, rows: Summary) -> Summary:
         """Summaries of rows, where ``rows.units`` holds the unit of each row, to one summary a unit."""
+        ...
+
+    def with_labels(self, labeled: Summary, annotations: Callable[[int], Any]) -> Summary:
+        """Summaries of labeled units with what only their labels tell; of the pool, no such thing is known.
+
+        Args:
+            labeled: summaries of labeled units.
+            annotations: reads the annotations of a row of these units; of other units it refuses to.
+        """
         ...
 
 
@@ -98,6 +108,10 @@ class VoxelSummarizer:
         if bool((counts > 1).any()):
             raise ValueError(f"VoxelSummarizer needs one row a unit; units {units[counts > 1][:5].tolist()} have more")
         return rows
+
+    def with_labels(self, labeled: Summary, annotations: Callable[[int], Any]) -> Summary:
+        """The summaries as they are."""
+        return labeled
 
     def _mask(self, batch: Batch[CameraInputs, Any], prediction: OccupancyPrediction) -> Tensor | None:
         if self.visibility == "all":

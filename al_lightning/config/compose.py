@@ -193,6 +193,7 @@ def _check_ranges(config: ExperimentConfig) -> None:
         "loader.batch_size": config.loader.batch_size,
         "loader.predict_batch_size": config.loader.predict_batch_size,
         "trainer.max_epochs": config.trainer.max_epochs,
+        "trainer.later_epochs": 1 if config.trainer.later_epochs is None else config.trainer.later_epochs,
         "trainer.accumulate_grad_batches": config.trainer.accumulate_grad_batches,
         "trainer.log_every_n_steps": config.trainer.log_every_n_steps,
         "trainer.checkpoint_every_n_epochs": config.trainer.checkpoint_every_n_epochs,
@@ -201,7 +202,11 @@ def _check_ranges(config: ExperimentConfig) -> None:
     for key, value in positive.items():
         if value < 1:
             raise ConfigError(f"'{key}' must be at least 1, got {value}")
-    for key, value in {"seed": config.seed, "loader.num_workers": config.loader.num_workers}.items():
+    loader = config.loader
+    not_negative = {
+        "seed": config.seed, "loader.num_workers": loader.num_workers, "loader.past_frames": loader.past_frames
+    }  # fmt: skip
+    for key, value in not_negative.items():
         if value < 0:
             raise ConfigError(f"'{key}' must not be negative, got {value}")
 

@@ -70,6 +70,7 @@ class LoaderConfig:
         "rows of an epoch, drawn in rounds over the labeled set, so that all cycles take as many steps; null: all once",
         None,
     )
+    past_frames: int = _key("frames before each training frame that are read with it, for networks that remember", 0)
     num_workers: int = _key("reader processes; results do not depend on it", 0)
 
 
@@ -78,6 +79,7 @@ class TrainerConfig:
     """Arguments of the Lightning Trainer that every cycle gets a fresh one of."""
 
     max_epochs: int = _key("epochs of a cycle", 24)
+    later_epochs: int | None = _key("epochs of every cycle after the first one; null: max_epochs", None)
     accelerator: str = _key("cpu, gpu, auto, ...", "auto")
     devices: Any = _key("number or list of devices, or auto", "auto")
     strategy: str = _key("auto, ddp, ...", "auto")

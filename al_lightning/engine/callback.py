@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from al_lightning.acquisition import Acquisition, Selection, Summarizer
-from al_lightning.data import LabelPool
-from al_lightning.types import Batch, Summary
+from al_lightning.data import UNLABELED, LabelPool
+from al_lightning.types import ActiveDataset, Batch, Summary
 
 
 class ActiveLearningCallback(Callback):
@@ -23,12 +21,11 @@ class ActiveLearningCallback(Callback):
     Args:
         summarizer: what to keep of a prediction.
         acquisition: how to select.
-        unit_of: (rows,) the unit of each row of the dataset.
+        dataset: what is predicted; of labeled units, and of no other, its annotations are read in a selection.
     """
 
-    def __init__(self, summarizer: Summarizer, acquisition: Acquisition, unit_of: NDArray[np.int64]) -> None:
-        self.summarizer, self.acquisition = summarizer, acquisition
-        self.unit_of = torch.from_numpy(unit_of)
+    def __init__(self, summarizer: Summarizer, acquisition: Acquisition, dataset: ActiveDataset) -> None:
+        self.summarizer, self.acquisition, self.dataset = summarizer, acquisition, dataset
         self.summary: Summary | None = None
         self._parts: list[Summary] = []
 
@@ -63,7 +60,8 @@ class ActiveLearningCallback(Callback):
             parts = [part for rank in gathered for part in rank]
         rows = Summary.concatenate(parts)
         rows = rows.take(torch.argsort(rows.units))
-        self.summary = self.summarizer.group(Summary(self.unit_of[rows.units], rows.fields))
+        unit_of = torch.from_numpy(self.dataset.unit_of)
+        self.summary = self.summarizer.group(Summary(unit_of[rows.units], rows.fields))
         self._parts = []
 
     def select(self, summary: Summary, pool: LabelPool, budget: int, generator: torch.Generator) -> Selection:
@@ -75,5 +73,13 @@ class ActiveLearningCallback(Callback):
         if not torch.equal(summary.units.sort().values, torch.arange(len(pool.units))):
             raise ValueError(f"the summary holds {len(summary)} rows and not each of {len(pool.units)} units once")
         order = torch.argsort(summary.units)
-        unlabeled, labeled = (order[torch.from_numpy(units)] for units in (pool.unlabeled, pool.labeled))
-        return self.acquisition.select(summary.take(unlabeled), summary.take(labeled), budget, generator)
+        unlabeled, labeled = (summary.take(order[torch.from_numpy(units)]) for units in (pool.unlabeled, pool.labeled))
+        labeled = self.summarizer.with_labels(labeled, lambda row: self._annotations(row, pool))
+        return self.acquisition.select(unlabeled, labeled, budget, generator)
+
+    def _annotations(self, row: int, pool: LabelPool) -> Any:
+        """Annotations of a row of a labeled unit."""
+        unit = int(self.dataset.unit_of[row])
+        if pool.acquired_at[unit] == UNLABELED:
+            raise RuntimeError(f"annotations of row {row} were asked for, but its unit {pool.units[unit]} has none yet")
+        return self.dataset.sample(row).annotations

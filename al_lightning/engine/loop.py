@@ -42,7 +42,7 @@ class ActiveLearningLoop:
         active_learning: collects summaries and selects.
         oracle: reveals labels.
         tracker: Weights & Biases.
-        build_trainer: makes a Trainer for a cycle from the callbacks that the loop adds.
+        build_trainer: makes a Trainer from the number of a cycle and the callbacks that the loop adds.
         cycles: number of cycles; the last one does not acquire.
         seed_size: units labeled at random before cycle 0.
         budget: units acquired after every other cycle.
@@ -60,7 +60,7 @@ class ActiveLearningLoop:
         active_learning: ActiveLearningCallback,
         oracle: LabelOracle,
         tracker: Tracker,
-        build_trainer: Callable[[list[Callback]], Trainer],
+        build_trainer: Callable[[int, list[Callback]], Trainer],
         *,
         cycles: int,
         seed_size: int,
@@ -140,7 +140,8 @@ class ActiveLearningLoop:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        trainer = self.build_trainer([BatchSeed(self.seed, cycle), CycleProgress(cycle), saver, self.active_learning])
+        callbacks = [BatchSeed(self.seed, cycle), CycleProgress(cycle), saver, self.active_learning]
+        trainer = self.build_trainer(cycle, callbacks)
         if resume:
             log.info("cycle %d goes on from %s", cycle, checkpoint)
         trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)

@@ -14,7 +14,13 @@ class RehearsalError(ValueError):
 
 
 def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisition, dataset: ActiveDataset) -> None:
-    """Predict the first row from its sensors, summarize it and select it, on the CPU.
+    """Predict the first row from its sensors, summarize it as a unit and select it, on the CPU.
+
+    Args:
+        task: predicts.
+        summarizer: summarizes.
+        acquisition: selects the row out of a pool of its own; it also stands, twice, for the labeled set.
+        dataset: all labeled: the validation set.
 
     Raises:
         RehearsalError: a part refuses what the part before it made.
@@ -24,7 +30,9 @@ def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisi
     try:
         with torch.no_grad():
             fields = summarizer(batch, task.eval().predict_step(batch, 0))
-        alone = Summary(torch.zeros(1, dtype=torch.int64), fields)
-        acquisition.select(alone, alone, 1, torch.Generator().manual_seed(0))
+        alone = summarizer.group(Summary(torch.zeros(1, dtype=torch.int64), fields))
+        twice = alone.take(torch.zeros(2, dtype=torch.int64))
+        labeled = summarizer.with_labels(twice, lambda row: dataset.sample(row).annotations)
+        acquisition.select(alone, labeled, 1, torch.Generator().manual_seed(0))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise RehearsalError(f"the parts do not fit each other, tried on one sample: {error}") from error

@@ -1,5 +1,6 @@
 """LightningModules: short, with network, loss and metric injected."""
 
 from al_lightning.tasks.occupancy import OccupancyTask
+from al_lightning.tasks.planning import PlanningTask
 
-__all__ = ["OccupancyTask"]
+__all__ = ["OccupancyTask", "PlanningTask"]

@@ -17,10 +17,11 @@ STAGES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+@pytest.fixture(scope="module", params=["occupancy", "planning"])
+def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, dict]:
     root = tmp_path_factory.mktemp("crash")
-    done = subprocess.run([sys.executable, DRIVER, root], capture_output=True, text=True, timeout=600, check=False)
+    command = [sys.executable, DRIVER, root, request.param]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return root, json.loads(done.stdout.splitlines()[-1])
 

@@ -1,0 +1,120 @@
+"""How a scene is planned wrongly, and how dangerous that is: summaries of planned scenes.
+
+Shape letters: B samples, R rows, U scenes, K stochastic passes, T planned steps, H steps of the look-ahead window,
+A agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from al_lightning.acquisition.functional import representative_error, safety_descriptor
+from al_lightning.driving import BOUNDARY, DrivingAnnotations, DrivingInputs, footprints
+from al_lightning.types import Batch, Summary
+
+
+class ErrorWindows:
+    """Error pattern of a scene at its worst moment (planning paper, Eq. 2); of labeled scenes also the safety state.
+
+    A unit is a scene, its rows are keyframes. Fields of a unit:
+
+    - ``error_window`` (U, H, 2): deviations of the plan from the logged way at the reference step, metres.
+    - ``error_window_samples`` (U, K, H, 2): the same of every stochastic pass, each at its own reference step.
+    - ``reference_row`` (U,): row of the reference step.
+    - ``reference_plan`` (U, T, 2): the plan made there, metres.
+    - ``safety`` (U, H), of labeled scenes alone: soft collision costs of that plan (Eq. 3).
+
+    Plans come from sensors and the logged way is sensor data, too. What lies around, which the safety state needs,
+    only labels tell.
+
+    Args:
+        horizon: H.
+        error_weights: (H,) a_d of Eq. 2; None for 1.
+        safety_weights: (H,) b_d of Eq. 3; None for 1.
+        scale: sigma_sc, metres.
+        boundaries: measure the distance to road boundaries, too, where the annotations hold them.
+    """
+
+    needs_label_mask = False
+
+    def __init__(
+        self,
+        horizon: int = 5,
+        error_weights: tuple[float, ...] | None = None,
+        safety_weights: tuple[float, ...] | None = None,
+        scale: float = 1.0,
+        boundaries: bool = True,
+    ) -> None:
+        if horizon < 1:
+            raise ValueError(f"horizon must be positive, got {horizon}")
+        self.horizon, self.scale, self.boundaries = horizon, scale, boundaries
+        self.error_weights, self.safety_weights = _optional(error_weights), _optional(safety_weights)
+
+    def __call__(self, batch: Batch[DrivingInputs, Any], plans: Tensor) -> dict[str, Tensor]:
+        """Keep the plans (B, 1 + K, T, 2) beside the logged way.
+
+        Raises:
+            ValueError: the logged way is not known, or plans are not of this shape.
+        """
+        future, known = batch.inputs.ego_future, batch.inputs.ego_future_mask
+        if future is None or known is None:
+            raise ValueError("plans are compared with the logged way of the ego vehicle; the dataset gives none")
+        if plans.dim() != 4 or plans[:, 0].shape != future.shape:
+            raise ValueError(f"plans must be (B, 1 + K, T, 2), got {tuple(plans.shape)} for {tuple(future.shape)}")
+        return {"row": batch.index, "plans": plans.float(), "way": future.cumsum(dim=1).float(), "known": known}
+
+    def group(self, rows: Summary) -> Summary:
+        """Rows (R) of scenes, each scene's in the order of time, to one summary a scene.
+
+        Raises:
+            ValueError: no row of a scene has a known future of H steps.
+        """
+        units = torch.unique(rows.units)
+        return Summary.concatenate([self._scene(rows.take((rows.units == unit).nonzero().flatten())) for unit in units])
+
+    def _scene(self, rows: Summary) -> Summary:
+        plans, known = rows["plans"].movedim(1, 0), rows["known"]
+        if not bool(known[:, : self.horizon].all(1).any()):
+            raise ValueError(
+                f"unit {int(rows.units[0])} is too short: "
+                f"of none of its keyframes the next {self.horizon} steps are known"
+            )
+        step, error = representative_error(plans, rows["way"], self.horizon, self.error_weights, known)
+        fields = {
+            "error_window": error[:1],
+            "error_window_samples": error[None, 1:],
+            "reference_row": rows["row"][step[:1]],
+            "reference_plan": plans[0, step[:1]],
+        }
+        return Summary(rows.units[:1], fields)
+
+    def with_labels(self, labeled: Summary, annotations: Callable[[int], DrivingAnnotations]) -> Summary:
+        """Add the safety state; of every scene, the annotations of the reference step alone are read."""
+        states = [
+            self._safety(plan, annotations(int(row)))
+            for plan, row in zip(labeled["reference_plan"], labeled["reference_row"], strict=True)
+        ]
+        return replace(labeled, fields=labeled.fields | {"safety": torch.stack(states)})
+
+    def _safety(self, plan: Tensor, truth: DrivingAnnotations) -> Tensor:
+        """Safety state (H,) of a plan (T, 2)."""
+        agents, present = footprints(truth)
+        segments = _boundaries(truth)[None] if self.boundaries else None
+        return safety_descriptor(
+            plan[None], agents[None], present[None], 0, self.horizon, self.safety_weights, self.scale, segments
+        )
+
+
+def _boundaries(truth: DrivingAnnotations) -> Tensor:
+    """End points (E, 2, 2) of the pieces of road boundaries."""
+    lines = truth.lines[truth.line_labels == BOUNDARY][:, 0]
+    return torch.stack((lines[:, :-1], lines[:, 1:]), dim=2).flatten(0, 1)
+
+
+def _optional(weights: tuple[float, ...] | None) -> Tensor | None:
+    return None if weights is None else torch.tensor(weights)
