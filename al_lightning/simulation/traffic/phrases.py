@@ -31,12 +31,24 @@ def describe(
         at_crossing = any(town.lanes[n].crossings for n in lanes)
         phrases.append("wait at crossing" if at_crossing else "wait in traffic")
     near = [track for track in tracks if np.hypot(*(track.poses - ego)[:, :2].T).min() < SIGHT]
-    phrases += _sights(near)
+    phrases += _sights(town, near)
     unique = list(dict.fromkeys(phrases)) or ["empty road"]
     return (unique[0][0].upper() + unique[0][1:], *unique[1:])
 
 
-def _sights(near: Sequence[Track]) -> list[str]:
+def _at_work(town: Town, near: Sequence[Track]) -> bool:
+    """Whether some construction zone is closed off by barriers."""
+    barriers = np.array([track.poses[0] for track in near if track.category == "movable_object.barrier"]).reshape(-1, 3)
+    for site in town.sites:
+        cos, sin = np.cos(site.yaw), np.sin(site.yaw)
+        x, y = barriers[:, 0] - site.x, barriers[:, 1] - site.y
+        inside = (abs(x * cos + y * sin) < site.length / 2) & (abs(y * cos - x * sin) < site.width / 2)
+        if inside.sum() >= 2:
+            return True
+    return False
+
+
+def _sights(town: Town, near: Sequence[Track]) -> list[str]:
     count = {track.category: sum(t.category == track.category for t in near) for track in near}
     parked = sum("vehicle.parked" in track.attributes for track in near)
     people = sum(track.category.startswith("human.pedestrian") for track in near)
@@ -46,7 +58,7 @@ def _sights(near: Sequence[Track]) -> list[str]:
         (moving >= 8, "dense traffic"),
         (people >= 8, "many peds"),
         (0 < people < 8, "peds on sidewalk"),
-        (count.get("movable_object.barrier", 0) >= 3, "construction zone"),
+        (_at_work(town, near), "construction zone"),
         (any(category.startswith("vehicle.bus") for category in count), "bus"),
         ("vehicle.truck" in count, "truck"),
         ("vehicle.trailer" in count, "trailer"),

@@ -51,7 +51,7 @@ MOVING_SPREAD = 0.4
 """Standard deviation over scenes of the logarithm of that density."""
 MOVING_SHARES: Mapping[str, float] = {
     "vehicle.car": 0.76,
-    "vehicle.truck": 0.13,
+    "vehicle.truck": 0.14,
     "vehicle.bus.rigid": 0.035,
     "vehicle.bus.bendy": 0.003,
     "vehicle.motorcycle": 0.013,
@@ -60,35 +60,35 @@ MOVING_SHARES: Mapping[str, float] = {
     "vehicle.emergency.ambulance": 0.003,
     "vehicle.emergency.police": 0.004,
 }
-TRAILER_BEHIND_TRUCK = 0.15
+TRAILER_BEHIND_TRUCK = 0.06
 """Share of the moving trucks that pull a trailer."""
 
-PARKED_OCCUPANCY = (0.45, 0.95)
+PARKED_OCCUPANCY = (0.55, 1.0)
 """Share of parking places that are taken, drawn evenly for each scene."""
 PARKED_SHARES: Mapping[str, float] = {
     "vehicle.car": 0.92,
-    "vehicle.truck": 0.055,
+    "vehicle.truck": 0.07,
     "vehicle.motorcycle": 0.006,
     "vehicle.bus.rigid": 0.0,
     "vehicle.trailer": 0.0,
 }
-TRAILER_YARD = 0.25
+TRAILER_YARD = 0.27
 """Share of the scenes with trailers parked somewhere."""
-TRAILER_SHARE = 0.25
+TRAILER_SHARE = 0.7
 """Share of trailers among the parked of such a scene."""
 
-SITE_ACTIVE = 0.27
+SITE_ACTIVE = 0.2
 """Probability that work goes on at a site."""
-SITE_VEHICLE = 0.4
+SITE_VEHICLE = 0.45
 """Probability that a construction vehicle stands on an active site."""
 SITE_ENCLOSED = 0.35
 """Probability that an active site has barriers on both sides."""
-SITE_CONES = 0.9
+SITE_CONES = 0.8
 """Probability that any other active site has traffic cones."""
-LOOSE_BARRIERS = 0.3
+LOOSE_BARRIERS = 0.25
 """Share of the scenes with a row of barriers along a road without any work."""
 
-PEDESTRIANS_PER_100_M = 3.0
+PEDESTRIANS_PER_100_M = 3.4
 """Pedestrians per 100 m of sidewalk, groups counted by head."""
 PEDESTRIANS_SPREAD = 0.6
 """Standard deviation over scenes of the logarithm of that density."""
@@ -106,10 +106,12 @@ SITTING_SHARE = 0.03
 """Shares of the pedestrians who stand, and who sit."""
 CROSSERS_PER_CROSSING = 0.3
 """Groups that want to cross, for each crossing and 20 s."""
-SIDEWALK_BICYCLES = 0.12
+SIDEWALK_BICYCLES = 0.1
 """Share of the scenes with somebody cycling on a sidewalk."""
-PARKED_BICYCLES = 0.15
+PARKED_BICYCLES = 0.08
 """Share of the scenes with bicycles leaning somewhere on a sidewalk."""
+PARKED_MOTORCYCLES = 0.08
+"""Share of the scenes with motorcycles on a sidewalk."""
 BICYCLE_RACKS = 0.08
 """Share of the scenes with a bicycle rack."""
 LOOSE_OBJECTS = 0.3

@@ -17,9 +17,10 @@ from al_lightning.simulation.traffic.events import (
 )
 from al_lightning.simulation.traffic.furniture import Furnisher
 from al_lightning.simulation.traffic.motion import BRAKING_LIMIT, HORIZON, Traffic, poses_along
+from al_lightning.simulation.traffic.obstacles import Obstacles, find_obstacles
 from al_lightning.simulation.traffic.pedestrians import Crowd
 from al_lightning.simulation.traffic.phrases import describe
-from al_lightning.simulation.traffic.population import draw_size
+from al_lightning.simulation.traffic.population import REACH, Size, draw_size
 from al_lightning.simulation.traffic.routes import SPACING, Route, build_route, draw_lanes, speed_profile
 from al_lightning.simulation.traffic.safety import check_contact, check_critical
 from al_lightning.simulation.traffic.tracks import Run, collect_tracks, in_reach, prune
@@ -29,8 +30,10 @@ from al_lightning.simulation.world import TIME_STEP, Array, Drive, Path, Town
 
 WARM_UP = 40
 """Steps before the scene begins."""
-ATTEMPTS = 200
+ATTEMPTS = 400
 """Draws of a scene before giving up."""
+GAP_TRIES = 8
+"""Draws of a narrow gap at one place."""
 STANDING_SPEED = 1.0
 STANDING_SHARE = 0.4
 """Of the scenes in which the ego vehicle is slower than that on average, this share is kept."""
@@ -65,21 +68,25 @@ def drive(town: Town, steps: int, seed: int, event: str = "") -> Drive:
 def _attempt(town: Town, steps: int, event: str, rng: np.random.Generator) -> Drive:
     duration = (steps + WARM_UP) * TIME_STEP
     route, s = draw_ego(town, duration, rng)
-    route, script, leader = draw_script(town, route, s, steps, event, rng)
+    obstacles = find_obstacles(town.solids, expected_way(route, s, duration), REACH)
+    route, script, leader = draw_script(town, route, s, steps, event, obstacles, rng)
     way = expected_way(route, s, duration)
     vehicles = draw_vehicles(town, way, duration, route, s, rng)
     if leader:
         vehicles = [leader, *(v for v in vehicles if not _in_front(v, leader))]
-    furnisher = Furnisher(town, way, rng)
+    furnisher = Furnisher(town, way, obstacles, rng)
     furnisher.park()
     furnisher.build_sites()
     furnisher.furnish_sidewalks()
     manner = (1.8, 2.0, float(rng.uniform(0.6, 0.8) if event == "hard_braking" else rng.uniform(1.2, 1.7)))
     traffic = build_traffic(town, route, s, manner, vehicles)
-    crowd = Crowd(draw_walks(town, way, duration, rng))
+    around = obstacles.joined(*furnisher.outlines())
+    crowd = Crowd(draw_walks(town, way, duration, around, rng))
     run = simulate(traffic, crowd, script, vehicles, steps, len(town.crossings))
     tracks = collect_tracks(run, vehicles, crowd, script, furnisher.placed, rng)
     actors = 1 if leader else len(script.actors)
+    for track in tracks[: len(script.actors)]:
+        check_room(obstacles, track.poses, track.size)
     tracks = in_reach(prune(tracks, actors), run.ego)
     check_contact(run.ego, tracks)
     if event:
@@ -93,6 +100,16 @@ def _attempt(town: Town, steps: int, event: str, rng: np.random.Generator) -> Dr
                   if end > run.s[0] and begin < run.s[-1])  # fmt: skip
     return Drive(town.location, run.ego, run.speed, run.acceleration, yaw_rate, lanes, tuple(tracks), event,
                  describe(town, lanes, run.speed, run.ego, tracks, event))  # fmt: skip
+
+
+def check_room(obstacles: Obstacles, poses: Array, size: Size) -> None:
+    """Make sure that a body that follows a script, at poses (T, 3), passes through nothing that stands.
+
+    Raises:
+        Unsuitable: it does.
+    """
+    if any(obstacles.touch(pose, size) for pose in poses):
+        raise Unsuitable("something stands in the way of the event")
 
 
 def draw_ego(town: Town, duration: float, rng: np.random.Generator) -> tuple[Route, float]:
@@ -124,7 +141,7 @@ def expected_way(route: Route, s: float, duration: float) -> Array:
 
 
 def draw_script(
-    town: Town, route: Route, s: float, steps: int, event: str, rng: np.random.Generator
+    town: Town, route: Route, s: float, steps: int, event: str, obstacles: Obstacles, rng: np.random.Generator
 ) -> tuple[Route, Script, Vehicle | None]:
     """The event's script, the route with the ego vehicle's manner in it, and the vehicle ahead if it takes part."""
     if not event:
@@ -146,7 +163,7 @@ def draw_script(
     if event == "jaywalking":
         side = float(rng.choice([-1.0, 1.0]))
         return route, Jaywalking(route, place, side * (lane.width / 2 + 0.7), rng), None
-    return _slowed(route, place, rng), NarrowGap(route, place, rng), None
+    return _slowed(route, place, rng), draw_gap(route, place, obstacles, rng), None
 
 
 def _slowed(route: Route, place: float, rng: np.random.Generator) -> Route:
@@ -155,6 +172,20 @@ def _slowed(route: Route, place: float, rng: np.random.Generator) -> Route:
     limit[int((place - 10) / SPACING) : int((place + 10) / SPACING)] = rng.uniform(4.0, 6.0)
     speed = np.minimum(route.speed, speed_profile(route.points, limit))
     return Route(route.lanes, route.starts, route.points, speed)
+
+
+def draw_gap(route: Route, place: float, obstacles: Obstacles, rng: np.random.Generator) -> NarrowGap:
+    """A narrow gap about an arc length, where its vehicles have room beside the road.
+
+    Raises:
+        Unsuitable: they have none.
+    """
+    for _ in range(GAP_TRIES):
+        gap = NarrowGap(route, place + float(rng.uniform(-3, 3)), rng)
+        bodies = zip(gap.poses(), gap.actors, strict=True)
+        if not any(obstacles.touch(pose, size) for pose, (_, size) in bodies):
+            return gap
+    raise Unsuitable("no room for a narrow gap")
 
 
 def draw_cut_in(town: Town, route: Route, place: float, rng: np.random.Generator) -> tuple[float, float]:

@@ -89,14 +89,14 @@ def in_reach(tracks: list[Track], ego: Array) -> list[Track]:
 
 
 def prune(tracks: list[Track], actors: int) -> list[Track]:
-    """Leave out those that overlap an earlier one, people among themselves excepted; the first ``actors`` stay."""
+    """Leave out those that overlap an earlier one, unless both are people and one walks; the first ``actors`` stay."""
     if not tracks:
         return tracks
     poses = np.array([track.poses for track in tracks])
     moving = np.ptp(poses[:, :, :2], axis=1).max(axis=1) > 0
     pairs = overlapping_pairs(poses, halves(tracks), moving)
-    walking = np.array([track.category.startswith("human.") for track in tracks])
-    pairs &= ~(walking[:, None] & walking)
+    human = np.array([track.category.startswith("human.") for track in tracks])
+    pairs &= ~(human[:, None] & human & (moving[:, None] | moving))
     kept: list[int] = []
     for n in range(len(tracks)):
         if n < actors or not pairs[n, kept].any():

@@ -8,24 +8,30 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from al_lightning.simulation.traffic import population
+from al_lightning.simulation.traffic.obstacles import Obstacles, steer
 from al_lightning.simulation.traffic.pedestrians import Walk
-from al_lightning.simulation.traffic.population import draw_category, draw_size
+from al_lightning.simulation.traffic.population import Size, draw_category, draw_size
 from al_lightning.simulation.traffic.routes import SPACING, smooth_way
 from al_lightning.simulation.world import Array, Path, Town
 
 CROSSING_END = 1.2
 """So far before the end of a crossing one is on the sidewalk again (metres)."""
+SPOTS = 8
+"""Places that are tried for somebody who stands."""
+LAG = 0.9
+"""Those who walk together are so far behind each other, for where they have to go in single file (metres)."""
 CLOSED = 1.5
 """Sidewalks whose ends are nearer than this to each other are rings (metres)."""
 
 
-def draw_walks(town: Town, way: Array, duration: float, rng: np.random.Generator) -> list[Walk]:
-    """Everybody on foot around the ego vehicle's way.
+def draw_walks(town: Town, way: Array, duration: float, obstacles: Obstacles, rng: np.random.Generator) -> list[Walk]:
+    """Everybody on foot around the ego vehicle's way; whoever finds no room is left out.
 
     Args:
         town: the map.
         way: (Q, 2) places that the ego vehicle is expected to pass.
         duration: seconds that the ways must suffice for.
+        obstacles: what is to be walked around.
         rng: draws everything.
     """
     tree = cKDTree(way)
@@ -40,14 +46,14 @@ def draw_walks(town: Town, way: Array, duration: float, rng: np.random.Generator
         while heads > 0:
             group = min(heads, int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])))
             heads -= group
-            walks += _draw_group(path, group, duration, rng)
+            walks += _draw_group(path, group, duration, obstacles, rng)
         if cyclists:
             cyclists -= 1
-            walks.append(_cyclist(path, duration, rng))
+            walks += _draw_cyclist(path, duration, obstacles, rng)
     for number, crossing in enumerate(town.crossings):
         if tree.query(crossing.points)[0].min() < population.REACH:
             for _ in range(rng.poisson(population.CROSSERS_PER_CROSSING * duration / 20)):
-                walks += _draw_crossers(town.sidewalks, crossing, number, duration, rng)
+                walks += _draw_crossers(town.sidewalks, crossing, number, duration, obstacles, rng)
     return walks
 
 
@@ -60,33 +66,45 @@ def attributes(category: str, still: str = "pedestrian.standing") -> tuple[str, 
     return still, "pedestrian.moving"
 
 
-def _draw_group(path: Path, heads: int, duration: float, rng: np.random.Generator) -> list[Walk]:
+def _draw_group(path: Path, heads: int, duration: float, obstacles: Obstacles, rng: np.random.Generator) -> list[Walk]:
     """People who walk or stand together."""
     start, onward = float(rng.uniform(0, path.length)), bool(rng.integers(2))
     stands = rng.random() < population.STANDING_SHARE
     sits = rng.random() < population.SITTING_SHARE
     speed = float(rng.uniform(0.8, 1.8))
     side = float(rng.uniform(0.1, 0.7))
+    way = sidewalk_way(path, start, onward, speed * duration + 8.0)
     result = []
     for k in range(heads):
         category = draw_category(population.PEDESTRIAN_SHARES, rng)
         still, moving = attributes(category, "pedestrian.sitting_lying_down" if sits else "pedestrian.standing")
-        points = sidewalk_way(path, start, onward, speed * duration + 8.0)
-        points = shifted(points, -side + 0.75 * k)
+        size, offset, seed = draw_size(category, rng), -side + 0.75 * k, int(rng.integers(2**31))
         if stands or sits:
-            points = points[:2] + rng.uniform(-1, 1, 3) * (0.5, 0.5, np.pi)
-        gait = 0.0 if stands or sits else speed * float(rng.uniform(0.97, 1.03))
-        size = draw_size(category, rng)
-        result.append(Walk(category, size, points, 0.3 * k, gait, still, moving, int(rng.integers(2**31))))
+            spot = _free_spot(shifted(way[:2], offset), size, obstacles, rng)
+            result += [Walk(category, size, spot, 0.0, 0.0, still, moving, seed)] if spot is not None else []
+            continue
+        gait = speed * float(rng.uniform(0.97, 1.03))
+        line = steer(way, offset, size, obstacles)
+        result += [Walk(category, size, line, LAG * k, gait, still, moving, seed)] if line is not None else []
     return result
 
 
-def _cyclist(path: Path, duration: float, rng: np.random.Generator) -> Walk:
+def _free_spot(points: Array, size: Size, obstacles: Obstacles, rng: np.random.Generator) -> Array | None:
+    """The points (K, 3), moved and turned so that there is room at the first one; None if no such draw comes up."""
+    for _ in range(SPOTS):
+        spot: Array = points + rng.uniform(-1, 1, 3) * (0.5, 0.5, np.pi)
+        if not obstacles.touch(spot[0], size):
+            return spot
+    return None
+
+
+def _draw_cyclist(path: Path, duration: float, obstacles: Obstacles, rng: np.random.Generator) -> list[Walk]:
     speed = float(rng.uniform(2.5, 4.5))
     points = sidewalk_way(path, float(rng.uniform(0, path.length)), bool(rng.integers(2)), speed * duration + 8.0)
     size = draw_size("vehicle.bicycle", rng)
     rider = "cycle.with_rider"
-    return Walk("vehicle.bicycle", size, shifted(points, 0.5), 0.0, speed, rider, rider, int(rng.integers(2**31)))
+    seed, line = int(rng.integers(2**31)), steer(points, 0.5, size, obstacles)
+    return [] if line is None else [Walk("vehicle.bicycle", size, line, 0.0, speed, rider, rider, seed)]
 
 
 def sidewalk_way(path: Path, start: float, onward: bool, length: float) -> Array:
@@ -122,8 +140,9 @@ def shifted(points: Array, offset: float) -> Array:
 
 
 def _draw_crossers(
-    sidewalks: Sequence[Path], crossing: Path, number: int, duration: float, rng: np.random.Generator
-) -> list[Walk]:
+    sidewalks: Sequence[Path], crossing: Path, number: int, duration: float, obstacles: Obstacles,
+    rng: np.random.Generator,
+) -> list[Walk]:  # fmt: skip
     """People who come along a sidewalk, cross, and walk on."""
     points = crossing.points if rng.integers(2) else crossing.points[::-1]
     speed = float(rng.uniform(1.0, 1.7))
@@ -136,7 +155,9 @@ def _draw_crossers(
         category = draw_category({"human.pedestrian.adult": 0.95, "human.pedestrian.child": 0.05}, rng)
         still, moving = attributes(category)
         size, seed = draw_size(category, rng), int(rng.integers(2**31))
-        line = shifted(way, -0.6 + 0.8 * (k - 1) if k else -0.6)
+        line = steer(way, -0.6 + 0.8 * (k - 1) if k else -0.6, size, obstacles)
+        if line is None:
+            continue
         kerb, beyond = lead + 0.2, lead + crossing.length - CROSSING_END
         result.append(Walk(category, size, line, 0.0, speed, still, moving, seed, kerb, beyond, number))
     return result
