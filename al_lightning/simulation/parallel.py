@@ -6,12 +6,15 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import cv2
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def processors() -> int:
@@ -40,7 +43,9 @@ def call_in_parallel(
     receiver, lifeline = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(receiver,))
     try:
-        for future in as_completed([pool.submit(function, *job) for job in jobs]):
+        with _one_thread_each():
+            futures = [pool.submit(function, *job) for job in jobs]  # starts the processes
+        for future in as_completed(futures):
             future.result()
             done()
     except BaseException:
@@ -51,8 +56,23 @@ def call_in_parallel(
         lifeline.close()
 
 
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile do linear algebra in one thread: they share the processors already."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _start_worker(receiver: Connection) -> None:
-    cv2.setNumThreads(1)  # the processes share the processors already
+    cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_lifeline, args=(receiver,), daemon=True).start()
 
