@@ -267,6 +267,12 @@ def test_failure_in_a_worker_ends_the_others():
     assert time.monotonic() - started < 30
 
 
+def test_workers_do_linear_algebra_in_one_thread():
+    before = dict(os.environ)
+    call_in_parallel(exec, [("import os; assert os.environ['OMP_NUM_THREADS'] == '1'",)], 1, lambda: None)
+    assert dict(os.environ) == before
+
+
 def test_a_killed_worker_is_told(tmp_path, monkeypatch):
     def fail(*_):
         raise BrokenProcessPool
