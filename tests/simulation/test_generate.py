@@ -82,10 +82,9 @@ def parts(root):
     return {path.name: path.stat().st_ino for path in (root / ".staging").glob("scene-????")}
 
 
-def test_stopped_and_killed_and_started_again_it_ends_with_the_same_bytes(tiny_world, tmp_path):
-    """Two processes, stopped by Ctrl-C and killed amid their work, write what one process writes at once."""
+def test_control_c_ends_it_at_once(tmp_path):
     root = tmp_path / "world"
-    process = start(root, "tiny")
+    process = start(root, "mini")
     wait_for(lambda: parts(root))
     pressed = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
@@ -94,19 +93,19 @@ def test_stopped_and_killed_and_started_again_it_ends_with_the_same_bytes(tiny_w
     assert process.returncode == 130
     assert "The same command goes on" in output
     assert "Traceback" not in output
-    stopped = parts(root)
-    assert 1 <= len(stopped) < 4
     assert not (root / VERSION).exists()
 
-    before = time.time()
+
+def test_killed_and_started_again_it_ends_with_the_same_bytes(tiny_world, tmp_path):
+    """Two processes, killed amid their work, write what one process writes at once."""
+    root = tmp_path / "world"
     process = start(root, "tiny")
-    wait_for(lambda: any(path.stat().st_mtime > before for path in root.glob("samples/CAM_FRONT/*.jpg")))
+    wait_for(lambda: parts(root) or process.poll() is not None)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     wait_for(lambda: not session_members(process.pid), 10)
     killed = parts(root)
-    assert stopped.items() <= killed.items()
-    assert len(killed) < 4
+    assert 1 <= len(killed) < 4
     assert not (root / VERSION).exists()
 
     process = start(root, "tiny")

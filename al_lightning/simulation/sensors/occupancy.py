@@ -36,6 +36,8 @@ __all__ = [
 
 CAMERA_RANGE = 75.0
 """Reaches every voxel of the grid from every camera."""
+SKY = 60.0
+"""Above everything (metres)."""
 NEAR = 6.0
 """Up to this distance (metres) a third of the rays across and down is dense enough."""
 RAY_SPACING = 0.4
@@ -121,7 +123,7 @@ def mask_lidar(geometry: Geometry, ego: EgoPose, stations: Sequence[EgoPose] = (
     Args:
         geometry: the surroundings of the ego vehicle.
         ego: its pose.
-        stations: poses before and after from which the LiDAR looks too; those where something stands now are left out.
+        stations: poses before and after from which the LiDAR looks too; those where something stands now, or hangs over, are left out.
 
     Returns:
         (200, 200, 16) truth values.
@@ -129,8 +131,9 @@ def mask_lidar(geometry: Geometry, ego: EgoPose, stations: Sequence[EgoPose] = (
     mask = np.zeros(SHAPE, dtype=np.bool_)
     for station in (ego, *stations):
         origin, rotation = LIDAR.placed(station)
-        below = geometry.cast(origin, np.array([[0.0, 0.0, -1.0]]), RANGE[1])
-        if below.solid[0] == GROUND:
+        # From above: a ray that starts inside a solid does not see it.
+        below = geometry.cast(np.array([*origin[:2], SKY]), np.array([[0.0, 0.0, -1.0]]), 2 * SKY)
+        if station is ego or below.solid[0] == GROUND:
             directions = beam_directions() @ rotation.T
             distance = geometry.cast(origin, directions, RANGE[1]).distance
             mask |= _mask(ego, origin, directions, distance, np.zeros(len(directions)))
