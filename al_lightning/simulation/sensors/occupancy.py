@@ -123,7 +123,8 @@ def mask_lidar(geometry: Geometry, ego: EgoPose, stations: Sequence[EgoPose] = (
     Args:
         geometry: the surroundings of the ego vehicle.
         ego: its pose.
-        stations: poses before and after from which the LiDAR looks too; those where something stands now, or hangs over, are left out.
+        stations: poses before and after from which the LiDAR looks too; left out where something stands now, or hangs
+            over.
 
     Returns:
         (200, 200, 16) truth values.
