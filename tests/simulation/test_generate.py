@@ -35,7 +35,11 @@ def digest(root):
 def start(root, preset):
     command = [sys.executable, "-m", "al_lightning.simulation", "--root", str(root), "--preset", preset]
     return subprocess.Popen(
-        [*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        [*command, "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     )
 
 
