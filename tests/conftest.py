@@ -1,5 +1,7 @@
-"""Settings of all tests, and the simulated data set that they share."""
+"""Settings of all tests, a record of opened files, and the simulated data set that they share."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,25 @@ from al_lightning.simulation.presets import PRESETS
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no bug
 settings.load_profile("steady")
+
+opened: list[str] | None = None
+
+
+def _note_opening(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and opened is not None:
+        opened.append(str(arguments[0]))
+
+
+sys.addaudithook(_note_opening)  # cannot be removed; silent while `opened` is None
+
+
+@pytest.fixture
+def openings() -> Iterator[list[str]]:
+    """Names of the files opened since the test began, by whatever function."""
+    global opened
+    opened = []
+    yield opened
+    opened = None
 
 
 @pytest.fixture(scope="session")

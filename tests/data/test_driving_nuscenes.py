@@ -3,7 +3,6 @@
 import os
 import pickle
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -29,23 +28,6 @@ from al_lightning.types import ActiveDataset, DataFileError, collate
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
 SIZE = (96, 160)
-opened: list[str] | None = None
-
-
-def _note_opening(event, arguments):
-    if event == "open" and opened is not None:
-        opened.append(str(arguments[0]))
-
-
-sys.addaudithook(_note_opening)  # cannot be removed; silent while `opened` is None
-
-
-@pytest.fixture
-def openings():
-    global opened
-    opened = []
-    yield opened
-    opened = None
 
 
 @pytest.fixture(scope="module")

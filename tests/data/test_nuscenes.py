@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -23,24 +22,6 @@ COARSE = VoxelGrid(NATIVE_GRID.lower, NATIVE_GRID.upper, (100, 100, 8))
 NO_JITTER = ImageJitter(resize=(0, 0), rotation=(0, 0), flip=0)
 SCENES = {"scene-0003": 2, "scene-0002": 1, "scene-0001": 3}  # the first belongs to val
 DESCRIPTIONS = {"scene-0001": "Night, parked cars", "scene-0002": "Wait for train", "scene-0003": "Heavy rain"}
-
-opened: list[str] | None = None
-
-
-def _note_opening(event, arguments):
-    if event == "open" and opened is not None:
-        opened.append(str(arguments[0]))
-
-
-sys.addaudithook(_note_opening)  # cannot be removed; silent while `opened` is None
-
-
-@pytest.fixture
-def openings():
-    global opened
-    opened = []
-    yield opened
-    opened = None
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import os
 import pickle
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -18,24 +17,6 @@ from al_lightning.types import DataFileError, VoxelGrid, collate
 
 COARSE = VoxelGrid(NATIVE_GRID.lower, NATIVE_GRID.upper, (64, 64, 8))
 NO_JITTER = ImageJitter(resize=(0, 0), rotation=(0, 0), flip=0)
-
-opened: list[str] | None = None
-
-
-def _note_opening(event, arguments):
-    if event == "open" and opened is not None:
-        opened.append(str(arguments[0]))
-
-
-sys.addaudithook(_note_opening)  # cannot be removed; silent while `opened` is None
-
-
-@pytest.fixture
-def openings():
-    global opened
-    opened = []
-    yield opened
-    opened = None
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,7 @@ def can_bus(nusc, reader, sample, previous):
     name = nusc.get("scene", sample["scene_token"])["name"]
     try:
         messages = reader.get_messages(name, "pose")
-    except Exception:
+    except Exception:  # the devkit's own, where a scene has no CAN bus
         messages = []
     for message in messages:
         if message["utime"] > sample["timestamp"]:
@@ -115,7 +115,7 @@ def status(nusc, reader, sample):
         curvature = 2 * _nearest(steering, sample["timestamp"])["value"] / 2.588
         if nusc.get("log", scene["log_token"])["location"].startswith("singapore"):
             curvature *= -1
-    except Exception:
+    except Exception:  # as in the official code: whatever is missing
         speed = np.linalg.norm(history(nusc, sample)[-1] + future(nusc, sample)[0][0])
         curvature = 0
     acceleration = can_bus(nusc, reader, sample, None)[7:9]
