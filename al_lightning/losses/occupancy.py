@@ -86,10 +86,11 @@ def occupancy_cross_entropy(
     if bool(((target < 0) | ((target >= K) & (target != IGNORE))).any()):
         raise ValueError(f"a voxel that counts has a label outside 0..{K - 1} that is not {IGNORE}")
     # The network's logits are a view of (B, X, Y, Z, K): this order of axes costs no copy.
-    rows = logits.float().movedim(1, -1).reshape(-1, K)
-    total = F.cross_entropy(rows, target.flatten(), class_weight, ignore_index=IGNORE, reduction="sum")
+    rows = logits.movedim(1, -1).reshape(-1, K)
+    counted = (target != IGNORE).flatten().nonzero()[:, 0]  # most voxels are not: the rest costs nothing
+    labeled = target.flatten()[counted]
+    total = F.cross_entropy(rows.index_select(0, counted).float(), labeled, class_weight, reduction="sum")
     if class_weight is not None:
-        labeled = target[target != IGNORE]
         return total / ((torch.bincount(labeled, minlength=K) * class_weight).sum() + _EPS)
     count = target.numel() if mask is None else mask.sum()
     return total / (count + _EPS)

@@ -101,7 +101,9 @@ class PlanningTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up."""
-        optimizer = torch.optim.AdamW(list(self._parameter_groups()), lr=self.lr, weight_decay=self.weight_decay)
+        fused = self.trainer.precision != "16-mixed"  # fused cannot clip gradients under a gradient scaler
+        groups = list(self._parameter_groups())
+        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
         total = int(self.trainer.estimated_stepping_batches)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -131,15 +133,17 @@ class PlanningTask(LightningModule):
 
     def validation_step(self, batch: PlanningBatch, batch_idx: int) -> Tensor:
         """Compare the plans of a labeled batch; returns them (B, T, 2)."""
+        plan = torch.cat([_positions(frame.prediction, frame.inputs) for frame in self.frame_by_frame(batch)])
+        self.metric.update(*self.measured(plan, batch))
+        return plan
+
+    def measured(self, plan: Tensor, batch: PlanningBatch) -> tuple[Tensor, ...]:
+        """Plans (B, T, 2) with the way driven and the road users, as the metric takes them."""
         assert batch.annotations is not None
         truth = batch.annotations
-        plan = torch.cat([_positions(frame.prediction, frame.inputs) for frame in self.frame_by_frame(batch)])
         agents, present = footprints(truth)
         road_users = ~torch.isin(truth.labels, torch.tensor(OBSTACLES, device=truth.labels.device))
-        self.metric.update(
-            plan, truth.ego_future.cumsum(dim=1), truth.ego_future_mask, agents, present & road_users[..., None]
-        )
-        return plan
+        return plan, truth.ego_future.cumsum(dim=1), truth.ego_future_mask, agents, present & road_users[..., None]
 
     def on_validation_epoch_end(self) -> None:
         """Report the metric over the whole validation set."""
