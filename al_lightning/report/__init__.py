@@ -1,4 +1,4 @@
-"""Figures from what a run directory holds."""
+"""Figures and tables from what run directories hold."""
 
 from al_lightning.report.curves import learning_curve
 
