@@ -13,7 +13,7 @@ from al_lightning.acquisition.criteria import (
 )
 from al_lightning.acquisition.error_windows import ErrorWindows
 from al_lightning.acquisition.planning_criteria import DivideByDeviation, Rarity, SafetyCriticality, Uncertainty
-from al_lightning.acquisition.representation import Representation, SceneRepresentation
+from al_lightning.acquisition.representation import Representation, Represented, SceneRepresentation
 from al_lightning.acquisition.selection import Picks, Term, greedy
 from al_lightning.acquisition.summarizers import Summarizer, VoxelSummarizer
 from al_lightning.acquisition.visibility import frustum_visibility, in_frustum, line_of_sight
@@ -36,6 +36,7 @@ __all__ = [
     "Random",
     "Rarity",
     "Representation",
+    "Represented",
     "RobustMinMax",
     "SafetyCriticality",
     "SceneRepresentation",

@@ -6,15 +6,16 @@ Shape letters: N candidates of the pool.
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.combination import Combiner, L2Norm, Normalizer, RobustMinMax
+from al_lightning.acquisition.combination import Combiner, L2Norm, Normalizer, RobustMinMax, fusion
 from al_lightning.acquisition.criteria import Criterion
-from al_lightning.acquisition.representation import Representation
+from al_lightning.acquisition.representation import Representation, Represented
 from al_lightning.acquisition.selection import Scope, Term, greedy
 from al_lightning.types import Summary
 
@@ -30,11 +31,15 @@ class Selection:
             and ``score``, their combination. Of a picked candidate these are the values that won it its pick; of the
             others the values at the last pick of the cycle. (They differ only where a criterion changes from pick to
             pick, or the scope is "remaining".)
+        curves: name -> (epochs,) float64, what was minimized while the representation was learned.
+        metrics: name -> what the representation is worth, measured on the labeled set.
     """
 
     units: Tensor
     step: Tensor
     scores: dict[str, Tensor]
+    curves: dict[str, Tensor]
+    metrics: dict[str, float]
 
 
 class Acquisition:
@@ -99,16 +104,36 @@ class Acquisition:
         Raises:
             ValueError: the budget is out of range, a score is not finite, or a part refuses its input.
         """
+        represented = Represented(pool, labeled)
         if self.representation is not None:
-            pool, labeled = self.representation(pool, labeled, generator)
+            represented = self.representation(pool, labeled, generator)
+        pool, labeled = represented.pool, represented.labeled
         terms = {
-            name: Term(criterion.score(pool, labeled, generator), criterion.update, self.weights[name])
+            name: Term(
+                criterion.score(pool, labeled, generator),
+                criterion.update,
+                self.weights[name],
+                getattr(criterion, "falling", None),  # set by `score`
+            )
             for name, criterion in self.criteria.items()
         }
-        result = greedy(terms, budget, normalize=self.normalizer, combine=self.combiner, scope=self.scope)
+        result = greedy(
+            terms,
+            budget,
+            normalize=self.normalizer,
+            combine=self.combiner,
+            scope=self.scope,
+            fusion=fusion(self.normalizer, self.combiner),
+        )
         step = torch.full((len(pool),), -1)
         step[result.picks] = torch.arange(budget)
         scores = {"score": result.combined}
         for name, raw, normalized in zip(terms, result.raw, result.normalized, strict=True):
             scores |= {name: raw, f"{name}_normalized": normalized}
-        return Selection(pool.units[result.picks], step, scores)
+        return Selection(pool.units[result.picks], step, scores, represented.curves, represented.metrics)
+
+    def rehearsal(self) -> Acquisition:
+        """One that refuses the same input, but learns its representation as little as it can."""
+        short = copy(self)
+        short.representation = self.representation and self.representation.rehearsal()
+        return short

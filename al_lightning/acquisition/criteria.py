@@ -10,12 +10,23 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.functional import NearestCenterDistance, NearestPickedDivergence, min_jensen_shannon
+from al_lightning.acquisition.functional import (
+    ApproximatePickedDivergence,
+    LazyCenterDistance,
+    PickedDivergence,
+    approximate_nearest_divergence,
+    nearest_divergence,
+)
 from al_lightning.types import Summary
 
 
 class Criterion(Protocol):
-    """Scores the candidates of one cycle; `score` starts anew, so that one object serves every cycle."""
+    """Scores the candidates of one cycle; `score` starts anew, so that one object serves every cycle.
+
+    One whose scores only fall as candidates are picked may set, in `score`, a ``falling`` (`lazy_selection.Falling`),
+    which tells the scores of some candidates alone: where it is the only criterion, and its scores are not normalized,
+    the others are not computed.
+    """
 
     def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
         """Raw scores (N,) before the first pick of a cycle.
@@ -84,18 +95,23 @@ class InterSampleDiversity:
 
     Args:
         field: name of the summary field (N, K).
+        neighbors: None for the exact value; a number, as the paper does for large pools, for the smallest divergence to
+            so many labeled histograms, retrieved by an approximate index (`functional.approximate_nearest_divergence`).
     """
 
-    def __init__(self, field: str = "class_histogram") -> None:
-        self.field = field
+    def __init__(self, field: str = "class_histogram", neighbors: int | None = None) -> None:
+        self.field, self.neighbors = field, neighbors
 
     def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
         """D_inter (N,) in bits.
 
         Raises:
-            ValueError: the labeled set is empty, or a histogram is negative or does not sum to 1.
+            ValueError: the labeled set is empty, a histogram is negative or does not sum to 1, or ``neighbors`` is less
+                than 1.
         """
-        return min_jensen_shannon(pool[self.field], labeled[self.field])
+        if self.neighbors is None:
+            return nearest_divergence(pool[self.field], labeled[self.field])
+        return approximate_nearest_divergence(pool[self.field], labeled[self.field], self.neighbors)
 
     def update(self, position: int) -> None:
         """Static: the labeled set does not grow within a cycle."""
@@ -106,18 +122,25 @@ class IntraSetDiversity:
 
     Args:
         field: name of the summary field (N, K).
+        neighbors: None for the exact value; a number, as the paper does for large pools, to compare each pick with so
+            many candidates, retrieved by an approximate index (`functional.ApproximatePickedDivergence`).
     """
 
-    def __init__(self, field: str = "class_histogram") -> None:
-        self.field = field
+    def __init__(self, field: str = "class_histogram", neighbors: int | None = None) -> None:
+        self.field, self.neighbors = field, neighbors
 
     def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
         """Zeros (N,): before the first pick D_intra is 0 by the paper's convention.
 
         Raises:
-            ValueError: a histogram is negative or does not sum to 1.
+            ValueError: a histogram is negative or does not sum to 1, or ``neighbors`` is less than 1.
         """
-        self._nearest = NearestPickedDivergence(pool[self.field])
+        histogram = pool[self.field]
+        self._nearest = (
+            PickedDivergence(histogram)
+            if self.neighbors is None
+            else ApproximatePickedDivergence(histogram, self.neighbors)
+        )
         return torch.zeros(len(pool), dtype=torch.float64)
 
     def update(self, position: int) -> Tensor:
@@ -141,9 +164,9 @@ class KCenter:
         Raises:
             ValueError: the labeled set is empty, or an embedding is not finite.
         """
-        self._nearest = NearestCenterDistance(pool[self.field], labeled[self.field])
-        return self._nearest.distance
+        self.falling = LazyCenterDistance(pool[self.field], labeled[self.field])
+        return self.falling.distance
 
     def update(self, position: int) -> Tensor:
         """Euclidean distance (N,) to the nearest labeled or picked embedding."""
-        return self._nearest.add(position)
+        return self.falling.add(position)

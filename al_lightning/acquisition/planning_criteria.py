@@ -19,6 +19,8 @@ from al_lightning.acquisition.functional import (
     rarity,
     safety_criticality,
 )
+from al_lightning.acquisition.functional.neighbor_index import Device, check_index_device
+from al_lightning.acquisition.functional.neighbors import EXACT_UP_TO
 from al_lightning.types import Summary
 
 Population = Literal["pool", "pool_and_labeled"]
@@ -66,9 +68,12 @@ class Rarity:
         population: whose density. "pool": of the candidates, as in the paper's experiments; "pool_and_labeled": of
             both, so that a candidate beside labeled scenes is not rare.
         field: name of the summary field (N, D) with embeddings.
+        exact_up_to: number of embeddings up to which the neighbours are exact; above it an index finds at least 0.95 of
+            them, which the log says.
+        index_device: "cpu" or "gpu" (with faiss-gpu), where that index stands.
 
     Raises:
-        ValueError: the population is unknown.
+        ValueError: the population is unknown, or the device is unknown or not there.
     """
 
     def __init__(
@@ -77,10 +82,14 @@ class Rarity:
         bandwidth: float | None = None,
         population: Population = "pool",
         field: str = "embedding",
+        exact_up_to: int = EXACT_UP_TO,
+        index_device: Device = "cpu",
     ) -> None:
+        check_index_device(index_device)
         if population not in get_args(Population):
             raise ValueError(f"population must be one of {', '.join(get_args(Population))}, got {population!r}")
         self.neighbors, self.bandwidth, self.population, self.field = neighbors, bandwidth, population, field
+        self.exact_up_to, self.index_device = exact_up_to, index_device
 
     def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
         """R (N,).
@@ -91,7 +100,7 @@ class Rarity:
         embeddings = pool[self.field]
         if self.population == "pool_and_labeled":
             embeddings = torch.cat([embeddings, labeled[self.field]])
-        return rarity(embeddings, self.neighbors, self.bandwidth)[: len(pool)]
+        return rarity(embeddings, self.neighbors, self.bandwidth, self.exact_up_to, self.index_device)[: len(pool)]
 
     def update(self, position: int) -> None:
         """Static: a picked candidate stays a part of the density."""

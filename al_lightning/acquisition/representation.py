@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from al_lightning.acquisition.functional import neighborhood_correlation
 from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import Summary
 
@@ -20,10 +22,27 @@ from al_lightning.types import Summary
 BLOCK = 4096
 
 
+@dataclass(frozen=True)
+class Represented:
+    """Summaries in a representation, and how well it was learned.
+
+    Attributes:
+        pool: summaries of the candidates.
+        labeled: summaries of the labeled set.
+        curves: name -> (epochs,) float64, what was minimized while it was learned.
+        metrics: name -> what it is worth, measured on the labeled set.
+    """
+
+    pool: Summary
+    labeled: Summary
+    curves: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
 class Representation(Protocol):
     """Adds fields to the summaries of a cycle before the criteria read them."""
 
-    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> tuple[Summary, Summary]:
+    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Represented:
         """Pool and labeled summaries with more fields; the same units in the same order.
 
         Args:
@@ -31,6 +50,10 @@ class Representation(Protocol):
             labeled: summaries of the labeled set.
             generator: source of randomness on the CPU, seeded by the caller for the cycle.
         """
+        ...
+
+    def rehearsal(self) -> Representation:
+        """One that refuses the same input, but learns as little as it can."""
         ...
 
 
@@ -91,19 +114,33 @@ class SceneRepresentation:
         self.stochastic_labeled = stochastic_labeled
         _resettable(encoder)
 
-    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> tuple[Summary, Summary]:
+    def __call__(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Represented:
         """Train on the labeled scenes, embed both.
+
+        The curve ``loss`` is that of `fit`; the metric ``embedding/correlation`` says how well distances between
+        labeled scenes tell differences in safety (`functional.neighborhood_correlation`).
 
         Raises:
             ValueError: there are fewer than two labeled scenes, or the loss is not finite.
         """
-        self.fit(labeled, generator)
-        embed_labeled = self.embed_samples if self.stochastic_labeled else self.embed
-        return self.embed_samples(pool, generator), embed_labeled(labeled, generator)
+        loss = self.fit(labeled, generator)
+        pool = self.embed_samples(pool, generator)
+        labeled = (self.embed_samples if self.stochastic_labeled else self.embed)(labeled, generator)
+        correlation = neighborhood_correlation(labeled["embedding"], labeled["safety"])
+        return Represented(pool, labeled, {"loss": loss}, {"embedding/correlation": correlation})
+
+    def rehearsal(self) -> SceneRepresentation:
+        """The same with one epoch."""
+        short = copy(self)
+        short.epochs = min(self.epochs, 1)
+        return short
 
     @one_thread()
-    def fit(self, labeled: Summary, generator: torch.Generator) -> None:
+    def fit(self, labeled: Summary, generator: torch.Generator) -> Tensor:
         """Draw the encoder and train it on the error patterns and safety states of the labeled scenes.
+
+        Returns:
+            (epochs,) float64, mean loss over the scenes of each epoch, with dropout.
 
         Raises:
             ValueError: there are fewer than two labeled scenes, or the loss is not finite.
@@ -111,19 +148,25 @@ class SceneRepresentation:
         if len(labeled) < 2:
             raise ValueError(f"the encoder is trained on pairs of labeled scenes; there are {len(labeled)} scenes")
         error, safety = labeled["error_window"].float(), labeled["safety"].float()
+        curve = torch.zeros(self.epochs, dtype=torch.float64)
         with _drawing_from(generator):
             _resettable(self.encoder, reset=True)
             optimizer = torch.optim.Adam(self.encoder.parameters(), lr=self.lr, fused=True)
             self.encoder.train()
-            for _ in range(self.epochs):
+            for epoch in range(self.epochs):
                 for rows in self._batches(len(labeled)):
                     loss = self.loss(self.encoder(error[rows]), safety[rows])
                     optimizer.zero_grad()
                     loss.backward()  # type: ignore[no-untyped-call]
                     optimizer.step()
+                    curve[epoch] += loss.detach() * len(rows) / len(labeled)
             self.encoder.eval()
-        if self.epochs and not bool(loss.isfinite()):
-            raise ValueError(f"training the scene encoder ended with loss {float(loss.detach())}; lower lr={self.lr}")
+        if not bool(curve.isfinite().all()):
+            epoch = int(curve.isfinite().int().argmin())
+            raise ValueError(
+                f"training the scene encoder had loss {float(curve[epoch])} in epoch {epoch}; lower lr={self.lr}"
+            )
+        return curve
 
     def _batches(self, count: int) -> list[Tensor]:
         """Rows of the batches of an epoch; a single batch keeps its order, which does not matter."""

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.fused_selection import FusedScores, Fusion
+from al_lightning.acquisition.lazy_selection import Falling, LazyScores
 from al_lightning.acquisition.threads import one_thread
 
 Scope = Literal["pool", "remaining"]
@@ -27,11 +30,13 @@ class Term(NamedTuple):
         scores: (N,) raw scores before the first pick.
         update: told the position of each pick, returns the new raw scores (N,), or None from a term that never changes.
         weight: handed to the combination.
+        falling: where the raw scores only fall as picks are made, what can tell those of some candidates alone.
     """
 
     scores: Tensor
     update: Callable[[int], Tensor | None] = never_changes
     weight: float = 1.0
+    falling: Falling | None = None
 
 
 class Picks(NamedTuple):
@@ -60,6 +65,7 @@ def greedy(
     normalize: Callable[[Tensor], Tensor],
     combine: Callable[[Tensor, Tensor], Tensor],
     scope: Scope = "pool",
+    fusion: Fusion | None = None,
 ) -> Picks:
     """Pick the candidate with the largest combined score, update the terms, and so on; ties go to the lowest position.
 
@@ -70,6 +76,8 @@ def greedy(
         combine: normalized terms (C, n) and weights (C,) -> (n,).
         scope: candidates over which a term is normalized. "pool": a static term once over the pool, a changing term
             after every pick over the candidates that remain. "remaining": every term after every pick over those.
+        fusion: what ``normalize`` and ``combine`` compute, where that is known: the same picks and scores bit for bit,
+            sooner.
 
     Raises:
         ValueError: the budget is out of range, the scope unknown, or a score not finite.
@@ -77,9 +85,13 @@ def greedy(
     if scope not in get_args(Scope):
         raise ValueError(f"scope must be one of {', '.join(get_args(Scope))}, got {scope!r}")
     candidates = len(next(iter(terms.values())).scores)
-    if not 1 <= budget <= candidates:
-        raise ValueError(f"budget must be between 1 and the {candidates} candidates of the pool, got {budget}")
+    check_budget(budget, candidates)
     raw = torch.stack([_checked(name, term.scores, candidates) for name, term in terms.items()])
+    falling = next(iter(terms.values())).falling if len(terms) == 1 else None
+    if fusion is not None and fusion.affine is None and falling is not None:
+        return _lazy(terms, raw, budget, combine, falling)
+    if fusion is not None:
+        return _fused(terms, raw, budget, normalize, combine, scope, fusion)
     weights = torch.tensor([term.weight for term in terms.values()], dtype=torch.float64)
     normalized = torch.stack([normalize(scores) for scores in raw])
     combined = _checked("combined", combine(normalized, weights), candidates)
@@ -101,6 +113,65 @@ def greedy(
         combined[remaining] = scores
         picks.append(int(remaining[scores.argmax()]))  # `remaining` ascends: ties go to the lowest position
     return Picks(torch.tensor(picks), raw, normalized, combined)
+
+
+def check_budget(budget: int, candidates: int) -> None:
+    """Refuse a number of picks that is not 1 to the number of candidates.
+
+    Raises:
+        ValueError: see above.
+    """
+    if not 1 <= budget <= candidates:
+        raise ValueError(f"budget must be between 1 and the {candidates} candidates of the pool, got {budget}")
+
+
+def _fused(
+    terms: Mapping[str, Term],
+    raw: Tensor,
+    budget: int,
+    normalize: Callable[[Tensor], Tensor],
+    combine: Callable[[Tensor, Tensor], Tensor],
+    scope: Scope,
+    fusion: Fusion,
+) -> Picks:
+    weights = torch.tensor([term.weight for term in terms.values()], dtype=torch.float64)
+    scores = FusedScores(dict(zip(terms, raw.numpy(), strict=True)), weights.numpy(), fusion)
+    picks = [scores.pick()]
+    while len(picks) < budget:
+        updates = [term.update(picks[-1]) for term in terms.values()]
+        if scope == "pool" and all(update is None for update in updates):
+            return greedy(terms, budget, normalize=normalize, combine=combine)  # one sort
+        for i, update in enumerate(updates):
+            if update is not None:
+                scores.change(i, update)
+            elif scope == "remaining":
+                scores.normalize_again(i)
+        picks.append(scores.pick())
+    raw_scores, normalized = (torch.from_numpy(values) for values in scores.result())
+    return Picks(torch.tensor(picks), raw_scores, normalized, combine(normalized, weights))
+
+
+def _lazy(
+    terms: Mapping[str, Term],
+    raw: Tensor,
+    budget: int,
+    combine: Callable[[Tensor, Tensor], Tensor],
+    falling: Falling,
+) -> Picks:
+    ((name, term),) = terms.items()
+    weights = torch.tensor([term.weight], dtype=torch.float64)
+
+    def combined(values: Tensor) -> Tensor:
+        return _checked("combined", combine(_checked(name, values, len(values))[None], weights), len(values))
+
+    scores = LazyScores(combined(raw[0]).numpy(), falling, lambda values: combined(torch.from_numpy(values)).numpy())
+    own = []
+    for _ in range(budget):
+        scores.pick()
+        own.append(falling.refresh(np.array(scores.picks[-1:])))
+    final = torch.from_numpy(falling.refresh(np.arange(raw.shape[1])))
+    final[scores.picks] = torch.from_numpy(np.concatenate(own))
+    return Picks(torch.tensor(scores.picks), final[None], final[None], combined(final))
 
 
 def _checked(name: str, scores: Tensor, candidates: int) -> Tensor:

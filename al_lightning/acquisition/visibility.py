@@ -14,12 +14,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.sight_kernel import seen_by_cameras
 from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import CameraInputs, VoxelGrid
 
 TOUCH = 1e-9  # crossings closer than this share of the segment are one: the segment passes through an edge or corner
 
 
+@one_thread()
 def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether the centre of a voxel lies in front of a camera and projects into its image, after all augmentation.
 
@@ -43,7 +45,6 @@ def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     return visible
 
 
-@one_thread()
 def line_of_sight(occupied: Tensor, grid: VoxelGrid, origin: Tensor) -> Tensor:
     """Whether a voxel can be seen from a point: its centre or, where it is occupied, a face of it.
 
@@ -59,12 +60,9 @@ def line_of_sight(occupied: Tensor, grid: VoxelGrid, origin: Tensor) -> Tensor:
         ValueError: ``occupied`` does not have the shape of the grid.
     """
     _check_shape(occupied, grid)
-    targets = torch.ones_like(occupied).nonzero()
-    origins = _to_voxels(grid, origin.to(targets.device)).expand(len(targets), 3)
-    return _in_sight(occupied, targets, origins).reshape(grid.shape)
+    return _seen(occupied, torch.ones_like(occupied)[None], _to_voxels(grid, origin.to(occupied.device))[None])
 
 
-@one_thread()
 def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether at least one camera sees a voxel: it lies in the camera's frustum and in its line of sight.
 
@@ -80,12 +78,27 @@ def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) 
         ValueError: ``occupied`` does not have the shape of the grid.
     """
     cameras = _to_voxels(grid, _camera_poses(inputs)[..., :3, 3])
-    visible = torch.zeros_like(occupied)
+    visible = torch.empty_like(occupied)
     for sample, frustum in enumerate(in_frustum(grid, inputs)):
         _check_shape(occupied[sample], grid)
-        rays = frustum.nonzero()  # (R, 4): camera, x, y, z
-        seen = rays[_in_sight(occupied[sample], rays[:, 1:], cameras[sample, rays[:, 0]])]
-        visible[sample, seen[:, 1], seen[:, 2], seen[:, 3]] = True
+        visible[sample] = _seen(occupied[sample], frustum, cameras[sample])
+    return visible
+
+
+def _seen(occupied: Tensor, frustum: Tensor, cameras: Tensor) -> Tensor:
+    """Voxels (X, Y, Z) in the frustum (N, X, Y, Z) and line of sight of at least one camera (N, 3), in voxel units."""
+    if occupied.device.type == "cpu":
+        return seen_by_cameras(occupied, frustum, cameras, TOUCH)
+    return together_seen_by_cameras(occupied, frustum, cameras)
+
+
+@one_thread()
+def together_seen_by_cameras(occupied: Tensor, frustum: Tensor, cameras: Tensor) -> Tensor:
+    """What `sight_kernel.seen_by_cameras` finds, all voxels together, on any device: the reference of that kernel."""
+    rays = frustum.nonzero()  # (R, 4): camera, x, y, z
+    seen = rays[_in_sight(occupied, rays[:, 1:], cameras[rays[:, 0]])]
+    visible = torch.zeros_like(occupied)
+    visible[seen[:, 1], seen[:, 2], seen[:, 3]] = True
     return visible
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from al_lightning.acquisition.functional import NearestCenterDistance, k_center
+from al_lightning.acquisition.functional import k_center
 
 
 def brute_force(pool: np.ndarray, labeled: np.ndarray, budget: int) -> list[int]:
@@ -42,15 +42,6 @@ def test_far_from_the_origin_differences_do_not_cancel():
     generator = np.random.default_rng(1)
     pool, labeled = (1e6 + 1e-3 * generator.standard_normal((size, 16)) for size in (40, 30))
     assert k_center(torch.from_numpy(pool), torch.from_numpy(labeled), 20).tolist() == brute_force(pool, labeled, 20)
-
-
-def test_distances_in_blocks(monkeypatch):
-    generator = np.random.default_rng(2)
-    pool, labeled = (generator.standard_normal((size, 5)) for size in (23, 4))
-    monkeypatch.setattr("al_lightning.acquisition.functional.core_set.BLOCK", 12)
-    distance = NearestCenterDistance(torch.from_numpy(pool), torch.from_numpy(labeled)).distance.numpy()
-    expected = np.sqrt(((pool[:, None] - labeled[None]) ** 2).sum(2)).min(1)
-    np.testing.assert_allclose(distance, expected, rtol=1e-14)
 
 
 def test_refusals():

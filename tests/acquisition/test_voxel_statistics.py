@@ -8,8 +8,10 @@ from al_lightning.acquisition.functional import (
     class_histogram,
     frequency_weighted_entropy,
     mean_entropy,
+    voxel_kernel,
     voxel_statistics,
 )
+from al_lightning.acquisition.functional.voxels import chunked_class_sums
 
 EPS = 1e-6
 GRID = (5, 4, 3)
@@ -60,6 +62,61 @@ def test_equals_the_definition(monkeypatch, chunk, layout, masked, dtype, tolera
         for values, value in zip(statistics, expected, strict=True):
             assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
             np.testing.assert_allclose(values[sample].numpy(), value, rtol=tolerance, atol=tolerance * 0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("mask", ["all", "runs", "scattered", "one", "none of a chunk"])
+@pytest.mark.parametrize("classes", [1, 2, 18])
+def test_the_kernel_equals_the_reference(dtype, mask, classes):
+    voxels = 2 * voxel_kernel.CHUNK + 777
+    generator = torch.Generator().manual_seed(classes)
+    logits = (4 * torch.randn(classes, voxels, generator=generator)).to(dtype)
+    number = torch.arange(voxels)
+    kept = {
+        "all": None,
+        "runs": number // 700 % 3 == 0,
+        "scattered": torch.rand(voxels, generator=generator) < 0.3,
+        "one": number == 5,
+        "none of a chunk": number > voxel_kernel.CHUNK + 40,
+    }[mask]
+    counts, surprisal = chunked_class_sums(logits.double(), kept)
+    for view in (logits, logits.t().contiguous().t()):
+        found, sums = voxel_kernel.class_sums(view, kept)
+        assert torch.equal(found, counts)
+        torch.testing.assert_close(sums, surprisal, rtol=1e-6, atol=1e-6)
+
+
+def test_the_kernel_gives_the_same_bits_on_any_number_of_threads():
+    logits = torch.randn(5, 3 * voxel_kernel.CHUNK, generator=torch.Generator().manual_seed(0))
+    threads, sums = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            sums.append(voxel_kernel.class_sums(logits)[1])
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(sums[0], sums[1])
+    assert torch.equal(sums[0], sums[2])
+
+
+def test_exponential_and_logarithm_of_the_kernel():
+    exponents = np.linspace(-87, 0, 100_001, dtype=np.float32)
+    found = np.array([voxel_kernel._exp(x) for x in exponents], dtype=np.float64)
+    np.testing.assert_allclose(found, np.exp(exponents.astype(np.float64)), rtol=2e-7)
+    assert voxel_kernel._exp(np.float32(0)) == 1
+    assert voxel_kernel._exp(np.float32(-88)) == voxel_kernel._exp(np.float32(-3e38)) == 0
+    totals = np.concatenate([np.linspace(1, 40, 50_001), np.geomspace(1, 1e6, 50_001)]).astype(np.float32)
+    found = np.array([voxel_kernel._log(x) for x in totals], dtype=np.float64)
+    np.testing.assert_allclose(found, np.log(totals.astype(np.float64)), rtol=2e-7)
+    assert voxel_kernel._log(np.float32(1)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_what_the_mask_leaves_out_may_be_anything(dtype):
+    logits, mask = make(dtype)
+    broken = torch.where(mask[:, None], logits, torch.tensor(float("nan"), dtype=dtype))
+    for values, others in zip(voxel_statistics(logits, mask), voxel_statistics(broken, mask), strict=True):
+        assert torch.equal(values, others)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -131,9 +188,10 @@ def test_carries_no_gradient():
     assert not voxel_statistics(logits).entropy.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("function", [class_histogram, mean_entropy, frequency_weighted_entropy, voxel_statistics])
-def test_refusals(function):
-    logits, mask = make()
+def test_refusals(function, dtype):
+    logits, mask = make(dtype)
     empty = mask.clone()
     empty[[0, 2]] = False
     with pytest.raises(ValueError, match=r"positions \[0, 2\]"):

@@ -1,7 +1,11 @@
 """The math of acquisition as pure functions of tensors."""
 
+from al_lightning.acquisition.functional.approximate_divergence import (
+    ApproximatePickedDivergence,
+    approximate_nearest_divergence,
+)
 from al_lightning.acquisition.functional.class_distribution import select_class_distribution
-from al_lightning.acquisition.functional.core_set import NearestCenterDistance, k_center
+from al_lightning.acquisition.functional.core_set import k_center
 from al_lightning.acquisition.functional.dispersion import dispersion
 from al_lightning.acquisition.functional.divergence import (
     NearestPickedDivergence,
@@ -9,8 +13,10 @@ from al_lightning.acquisition.functional.divergence import (
     min_jensen_shannon,
 )
 from al_lightning.acquisition.functional.error_patterns import RepresentativeError, representative_error
+from al_lightning.acquisition.functional.nearest_center import LazyCenterDistance, NearestCenterDistance
+from al_lightning.acquisition.functional.nearest_divergence import PickedDivergence, nearest_divergence
 from al_lightning.acquisition.functional.neighbors import Neighbors, nearest_neighbors
-from al_lightning.acquisition.functional.normalization import l2_norm, robust_min_max, weighted_sum
+from al_lightning.acquisition.functional.normalization import l2_norm, min_max_affine, robust_min_max, weighted_sum
 from al_lightning.acquisition.functional.rarity import neighborhood_correlation, rarity
 from al_lightning.acquisition.functional.safety import (
     footprint_distance,
@@ -30,11 +36,15 @@ from al_lightning.acquisition.functional.voxels import (
 )
 
 __all__ = [
+    "ApproximatePickedDivergence",
+    "LazyCenterDistance",
     "NearestCenterDistance",
     "NearestPickedDivergence",
     "Neighbors",
+    "PickedDivergence",
     "RepresentativeError",
     "VoxelStatistics",
+    "approximate_nearest_divergence",
     "class_histogram",
     "dispersion",
     "divide_by_deviation",
@@ -46,6 +56,8 @@ __all__ = [
     "l2_norm",
     "mean_entropy",
     "min_jensen_shannon",
+    "min_max_affine",
+    "nearest_divergence",
     "nearest_neighbors",
     "neighborhood_correlation",
     "rarity",

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.functional.divergence import NearestPickedDivergence, min_jensen_shannon
-from al_lightning.acquisition.functional.normalization import l2_norm, robust_min_max
+from al_lightning.acquisition.functional.nearest_divergence import PickedDivergence, nearest_divergence
+from al_lightning.acquisition.functional.normalization import l2_norm, min_max_affine, robust_min_max
+from al_lightning.acquisition.fused_selection import Fusion
 from al_lightning.acquisition.selection import Scope, Term, greedy
 
 
@@ -52,13 +53,14 @@ def select_class_distribution(
             f"uncertainty {tuple(uncertainty.shape)} does not fit pool_histogram {tuple(pool_histogram.shape)}"
         )
     available: dict[str, Callable[[], Term]] = {
-        "inter": lambda: Term(min_jensen_shannon(pool_histogram, labeled_histogram)),
+        "inter": lambda: Term(nearest_divergence(pool_histogram, labeled_histogram)),
         "intra": lambda: Term(
-            torch.zeros(len(pool_histogram), dtype=torch.float64), NearestPickedDivergence(pool_histogram).add
+            torch.zeros(len(pool_histogram), dtype=torch.float64), PickedDivergence(pool_histogram).add
         ),
         "uncertainty": lambda: Term(uncertainty),
     }
     if not terms or len(set(terms)) < len(terms) or not set(terms) <= set(available):
         raise ValueError(f"terms must be different names out of {', '.join(available)}, got {terms!r}")
     chosen = {name: available[name]() for name in available if name in terms}
-    return greedy(chosen, budget, normalize=robust_min_max, combine=l2_norm, scope=scope).picks
+    fusion = Fusion(min_max_affine, power=2)
+    return greedy(chosen, budget, normalize=robust_min_max, combine=l2_norm, scope=scope, fusion=fusion).picks

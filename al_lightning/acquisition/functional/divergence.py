@@ -3,7 +3,11 @@
 Shape letters: N, M histograms, K classes.
 
 Equal pairs of histograms get equal numbers, wherever they stand in a tensor: sums run over the classes in order, one
-rounded addition each. A library reduction may add in an order that depends on the position, which breaks ties.
+rounded addition each, and the logarithm is the package's own. A library reduction may add in an order that depends on
+the position, which breaks ties; a library's logarithm differs in the last bit from one machine to the next.
+
+`min_jensen_shannon` and `NearestPickedDivergence` compute every pair: the readable reference of `nearest_divergence`,
+which gives the same numbers and computes few.
 
 The inner loop is NumPy's: thousands of short operations, each of which torch would spread over threads and wait for.
 """
@@ -16,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from al_lightning.acquisition.functional.divergence_kernel import log2
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -44,7 +50,7 @@ def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     # Broadcasting adds axes at the front, where K will stand: give both the same number of axes first.
     axes = max(p.dim(), q.dim())
     first, second = (t[(None,) * (axes - t.dim())] for t in (p, q))
-    return torch.from_numpy(np.asarray(_divergence(_prepare(first, "p"), _prepare(second, "q"))))
+    return torch.from_numpy(np.asarray(_divergence(prepare(first, "p"), prepare(second, "q"))))
 
 
 def min_jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
@@ -60,12 +66,8 @@ def min_jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     Raises:
         ValueError: ``q`` is empty, a histogram is negative or does not sum to 1, or K differs.
     """
-    if p.dim() != 2 or q.dim() != 2:
-        raise ValueError(f"p and q must be (N, K) and (M, K), got {tuple(p.shape)} and {tuple(q.shape)}")
-    _check_classes(p, q)
-    if len(q) == 0:
-        raise ValueError("there is no labeled histogram to measure the divergence to")
-    first, second = _prepare(p, "p"), _prepare(q, "q")
+    check_histograms(p, q)
+    first, second = prepare(p, "p"), prepare(q, "q")
     columns = min(len(q), 1024)
     rows = TILE // columns
     nearest = np.full(len(p), np.inf)
@@ -88,7 +90,7 @@ class NearestPickedDivergence:
     """
 
     def __init__(self, histogram: Tensor) -> None:
-        self._candidates = _prepare(histogram, "histogram")
+        self._candidates = prepare(histogram, "histogram")
         self._nearest = np.full(len(histogram), np.inf)
 
     def add(self, position: int) -> Tensor:
@@ -102,7 +104,20 @@ class NearestPickedDivergence:
         return torch.from_numpy(self._nearest)
 
 
-class _Prepared(NamedTuple):
+def check_histograms(p: Tensor, q: Tensor) -> None:
+    """Refuse candidates and labeled histograms that are not (N, K) and (M, K) with M > 0.
+
+    Raises:
+        ValueError: see above.
+    """
+    if p.dim() != 2 or q.dim() != 2:
+        raise ValueError(f"p and q must be (N, K) and (M, K), got {tuple(p.shape)} and {tuple(q.shape)}")
+    _check_classes(p, q)
+    if len(q) == 0:
+        raise ValueError("there is no labeled histogram to measure the divergence to")
+
+
+class Prepared(NamedTuple):
     """Histograms made ready for many divergences.
 
     Attributes:
@@ -113,19 +128,24 @@ class _Prepared(NamedTuple):
     halves: Array
     entropy: Array
 
-    def at(self, *index: slice | None) -> _Prepared:
+    def at(self, *index: slice | None) -> Prepared:
         """Index the axes behind K."""
-        return _Prepared(self.halves[(slice(None), *index)], self.entropy[index])
+        return Prepared(self.halves[(slice(None), *index)], self.entropy[index])
 
 
-def _prepare(histogram: Tensor, name: str) -> _Prepared:
+def prepare(histogram: Tensor, name: str) -> Prepared:
+    """Check histograms (..., K) and make them ready.
+
+    Raises:
+        ValueError: one is negative or does not sum to 1.
+    """
     values = histogram.detach().cpu().double().numpy()
     valid = (values >= 0).all(-1) & (np.abs(values.sum(-1) - 1) <= 1e-4)
     if not valid.all():
         rows = np.argwhere(~valid)[:3].tolist()
         raise ValueError(f"{name} must hold class histograms (non-negative, sum 1); at {rows} it does not")
     halves = np.maximum(np.ascontiguousarray(np.moveaxis(values, -1, 0)) / 2, ZERO)
-    return _Prepared(halves, _entropy_of_sum(halves, halves))
+    return Prepared(halves, _entropy_of_sum(halves, halves))
 
 
 def _check_classes(p: Tensor, q: Tensor) -> None:
@@ -133,7 +153,7 @@ def _check_classes(p: Tensor, q: Tensor) -> None:
         raise ValueError(f"histograms need the same number of classes, got {tuple(p.shape)} and {tuple(q.shape)}")
 
 
-def _divergence(p: _Prepared, q: _Prepared) -> Array:
+def _divergence(p: Prepared, q: Prepared) -> Array:
     # For p == q the first term is computed by the same operations on the same numbers as H(p): the difference is 0.
     return np.clip(_entropy_of_sum(p.halves, q.halves) - (p.entropy + q.entropy) / 2, 0, 1)
 
@@ -144,6 +164,6 @@ def _entropy_of_sum(first: Array, second: Array) -> Array:
     term, total = np.empty_like(mean), np.zeros_like(mean)
     for a, b in zip(first, second, strict=True):
         np.add(a, b, out=mean)
-        np.log2(mean, out=term)
+        log2(mean, out=term)
         total -= np.multiply(term, mean, out=term)
     return total

@@ -1,4 +1,4 @@
-"""Distances and nearest neighbours, exact and in float64.
+"""Distances and nearest neighbours: all of them in float64; of very many points, those that an index finds.
 
 Shape letters: N points, M others, K neighbours, D size of an embedding.
 """
@@ -10,8 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.functional.neighbor_index import Device, NeighborIndex, check_index_device
+
 # Distances computed together (32 MiB of float64).
 BLOCK = 2**22
+# Points up to which all distances are computed: 2.5 billion of them, minutes.
+EXACT_UP_TO = 50_000
+# Points searched for together.
+SEARCHED = 2**12
 
 
 class Neighbors(NamedTuple):
@@ -40,23 +46,63 @@ def euclidean(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def nearest_neighbors(z: Tensor, neighbors: int) -> Neighbors:
+def nearest_neighbors(
+    z: Tensor, neighbors: int, exact_up_to: int = EXACT_UP_TO, index_device: Device = "cpu"
+) -> Neighbors:
     """The K nearest other rows of every row; a point is no neighbour of itself, an equal point in another row is.
 
     Args:
         z: (N, D) embeddings.
         neighbors: K; where there are fewer other rows, all of them are taken.
+        exact_up_to: number of points up to which the K are the nearest. Above it an index finds at least 0.95 of them
+            (`neighbor_index.NeighborIndex`, which says so in the log); the distances are exact all the same.
+        index_device: "cpu" or "gpu", where the index stands.
 
     Raises:
-        ValueError: K is less than 1, there is no point, or embeddings are not (N, D) and finite.
+        ValueError: K is less than 1, there is no point, embeddings are not (N, D) and finite, or the device is unknown
+            or not there.
     """
     if neighbors < 1 or len(z) == 0:
         raise ValueError(f"one or more neighbors and points needed, got {neighbors} and {len(z)}")
+    check_index_device(index_device)
     count = min(neighbors, len(z) - 1)
+    if len(z) > exact_up_to:
+        return _found_by_index(z, count, index_device)
     block = max(1, BLOCK // len(z))
     parts = []
     for start in range(0, len(z), block):
         distance = euclidean(z[start : start + block], z)
         distance.diagonal(start).fill_(torch.inf)
-        parts.append([values[:, :count] for values in distance.sort(dim=1, stable=True)])
+        parts.append(_smallest(distance, count))
     return Neighbors(*(torch.cat(values) for values in zip(*parts, strict=True)))
+
+
+def _smallest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` smallest distances of each row, and their columns; equal ones in ascending order of columns."""
+    values, columns = distance.topk(count, largest=False)
+    columns = columns.sort(dim=1).values
+    values, order = distance.gather(1, columns).sort(dim=1, stable=True)
+    columns = columns.gather(1, order)
+    # Where the last is equal to some that were left out, it is not said which of them were taken.
+    tied = (distance <= values[:, -1:]).sum(1) > count
+    if bool(tied.any()):
+        columns[tied] = distance[tied].sort(dim=1, stable=True).indices[:, :count]
+    return values, columns
+
+
+def _found_by_index(z: Tensor, count: int, device: Device) -> Neighbors:
+    if z.dim() != 2 or not bool(z.isfinite().all()):
+        raise ValueError(f"embeddings must be (N, D) and finite, got {tuple(z.shape)}")
+    exact = z.detach().cpu().double()
+    points = exact.float().numpy()
+    index = NeighborIndex(points, count, device=device)
+    parts = []
+    for start in range(0, len(z), SEARCHED):
+        own = torch.arange(start, min(start + SEARCHED, len(z)))[:, None]
+        rows = torch.from_numpy(index.search(points[start : start + SEARCHED], count + 1))
+        # The point itself goes, or the last where more equal points than were asked for hid it.
+        kept = (rows != own).to(torch.int8).sort(dim=1, descending=True, stable=True).indices[:, :count]
+        rows = rows.gather(1, kept).sort(dim=1).values
+        distance, order = (exact[rows] - exact[own]).square().sum(-1).sqrt().sort(dim=1, stable=True)
+        parts.append((distance, rows.gather(1, order)))
+    return Neighbors(*(torch.cat(values).to(z.device) for values in zip(*parts, strict=True)))

@@ -7,6 +7,8 @@ As in `divergence`, equal candidates get equal numbers wherever they stand: sums
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -30,11 +32,27 @@ def robust_min_max(scores: Tensor) -> Tensor:
     if scores.numel() == 0:
         raise ValueError("there is no score to normalize")
     scores = scores.to(torch.float64)
-    low, high = torch.aminmax(scores)
+    shift, spread = min_max_affine(*(float(extreme) for extreme in torch.aminmax(scores)))
+    return (scores - shift) / spread
+
+
+def min_max_affine(low: float, high: float) -> tuple[float, float]:
+    """Shift and spread with which (score - shift) / spread is `robust_min_max`.
+
+    Args:
+        low: smallest score.
+        high: largest score.
+
+    Returns:
+        The spread is infinite where all scores are equal, which makes them 0.
+
+    Raises:
+        ValueError: scores (or their range) are not finite.
+    """
     spread = high - low  # not finite if any score is not
-    if not bool(torch.isfinite(spread)):
+    if not math.isfinite(spread):
         raise ValueError("scores to normalize, or their range, are not finite")
-    return torch.zeros_like(scores) if spread == 0 else (scores - low) / spread
+    return low, spread or math.inf
 
 
 def l2_norm(terms: Tensor, weights: Tensor) -> Tensor:

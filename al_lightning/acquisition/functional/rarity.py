@@ -10,10 +10,17 @@ import math
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.functional.neighbors import nearest_neighbors
+from al_lightning.acquisition.functional.neighbor_index import Device
+from al_lightning.acquisition.functional.neighbors import EXACT_UP_TO, nearest_neighbors
 
 
-def rarity(z: Tensor, neighbors: int = 20, bandwidth: float | None = None) -> Tensor:
+def rarity(
+    z: Tensor,
+    neighbors: int = 20,
+    bandwidth: float | None = None,
+    exact_up_to: int = EXACT_UP_TO,
+    index_device: Device = "cpu",
+) -> Tensor:
     """R_i = -log p(z_i), p(z_i) = mean over the K nearest neighbours j of exp(-|z_i - z_j|^2 / (2 sigma_r^2)).
 
     Where the definition is silent: with fewer than K others, all of them are the neighbours; a single point has R = 0;
@@ -25,16 +32,19 @@ def rarity(z: Tensor, neighbors: int = 20, bandwidth: float | None = None) -> Te
         neighbors: K_nn.
         bandwidth: sigma_r; None for the median over the points of the distance to the K-th neighbour (the mean of the
             two middle ones for an even number).
+        exact_up_to: number of points up to which the neighbours are exact, see `nearest_neighbors`.
+        index_device: "cpu" or "gpu", where the index stands that finds them above it.
 
     Returns:
         (N,) float64, not negative.
 
     Raises:
-        ValueError: K or the bandwidth is out of range, there is no point, or embeddings are not (N, D) and finite.
+        ValueError: K or the bandwidth is out of range, there is no point, embeddings are not (N, D) and finite, or the
+            device is unknown or not there.
     """
     if bandwidth is not None and not 0 < bandwidth < math.inf:
         raise ValueError(f"bandwidth must be positive and finite, got {bandwidth}")
-    distance = nearest_neighbors(z, neighbors).distance
+    distance = nearest_neighbors(z, neighbors, exact_up_to, index_device).distance
     if distance.shape[1] == 0:
         return torch.zeros(len(z), dtype=torch.float64, device=z.device)
     sigma = _median_bandwidth(distance[:, -1]) if bandwidth is None else bandwidth

@@ -4,17 +4,20 @@ Shape letters: B samples, K classes, V voxels of a sample, ``*grid`` the axes of
 
 Equation numbers are those of the occupancy paper ("Class Distribution Guided Active Learning for 3D Occupancy
 Prediction"). Logits are (B, K, *grid) and may be a view of memory laid out as (B, *grid, K). The math runs in float64
-for float64 logits and in float32 for everything else; no gradient flows through these functions.
+for float64 logits and in float32 for everything else, sums run in float64; no gradient flows through these functions.
+
+Sums over the voxels are found by `voxel_kernel.class_sums` where it can read the logits, which is several times
+faster, and by `chunked_class_sums` on other devices and of other dtypes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.functional.voxel_kernel import BITS, class_sums
 from al_lightning.acquisition.threads import one_thread
 
 # Voxels handled together: large enough to hide the launch of an operation, small enough for a processor's cache.
@@ -35,7 +38,6 @@ class VoxelStatistics(NamedTuple):
     frequency_weighted_entropy: Tensor
 
 
-@one_thread()
 def class_histogram(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Share q_c of the voxels whose most probable class is c (Eq. 1); ties go to the lowest class.
 
@@ -47,11 +49,9 @@ def class_histogram(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         (B, K), each row sums to 1.
 
     Raises:
-        ValueError: shapes do not fit, a mask is empty, or logits are not finite.
+        ValueError: shapes do not fit, a mask is empty, or logits that count are not finite.
     """
-    _check(logits, mask)
-    counts = torch.stack([sum(map(_counts, chunks), _zeros(logits)) for chunks in _samples(logits, mask)])
-    return (counts / counts.sum(1, keepdim=True)).to(_dtype(logits))
+    return voxel_statistics(logits, mask).histogram
 
 
 def mean_entropy(logits: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -65,7 +65,7 @@ def mean_entropy(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         (B,) nats.
 
     Raises:
-        ValueError: shapes do not fit, a mask is empty, or logits are not finite.
+        ValueError: shapes do not fit, a mask is empty, or logits that count are not finite.
     """
     return voxel_statistics(logits, mask).entropy
 
@@ -82,18 +82,17 @@ def frequency_weighted_entropy(logits: Tensor, mask: Tensor | None = None, eps: 
         (B,) nats.
 
     Raises:
-        ValueError: shapes do not fit, a mask is empty, logits are not finite, or eps is not positive.
+        ValueError: shapes do not fit, a mask is empty, logits that count are not finite, or eps is not positive.
     """
     return voxel_statistics(logits, mask, eps).frequency_weighted_entropy
 
 
-@one_thread()
 def voxel_statistics(logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6) -> VoxelStatistics:
     """Class histogram, mean entropy and frequency-weighted entropy in one pass over the voxels.
 
     The weights w_c of Eq. 5 do not depend on the voxel, so Eq. 7 is sum_c w_c S_c / V, S_c = sum_i -p_i(c) log p_i(c):
     counts and S_c are accumulated chunk by chunk and the weights come after. Probabilities never exist for more than
-    one chunk.
+    a chunk of voxels.
 
     Args:
         logits: (B, K, *grid) unnormalized class scores.
@@ -101,25 +100,62 @@ def voxel_statistics(logits: Tensor, mask: Tensor | None = None, eps: float = 1e
         eps: added to the prevalence (Eq. 5).
 
     Raises:
-        ValueError: shapes do not fit, a mask is empty, logits are not finite, or eps is not positive.
+        ValueError: shapes do not fit, a mask is empty, logits that count are not finite, or eps is not positive.
     """
     _check(logits, mask)
     if not eps > 0:
         raise ValueError(f"eps must be positive, got {eps}")
-    counts, surprisal = [], []
-    for chunks in _samples(logits, mask):
-        counts.append(_zeros(logits))
-        surprisal.append(_zeros(logits))
-        for chunk in chunks:
-            counts[-1] += _counts(chunk)
-            surprisal[-1] += _surprisal(chunk)
-    voxels = torch.stack(counts).sum(1, keepdim=True)
-    histogram = torch.stack(counts) / voxels
-    contribution = torch.stack(surprisal) / voxels
+    sums = [_sample_sums(position, logits, mask) for position in range(len(logits))]
+    counts, surprisal = (torch.stack(values) for values in zip(*sums, strict=True))
+    voxels = counts.sum(1, keepdim=True)
+    histogram, contribution = counts / voxels.double(), surprisal / voxels
     weights = 1 / (histogram + eps)
     weights = weights / weights.sum(1, keepdim=True)
     results = (histogram, contribution.sum(1), (weights * contribution).sum(1))
     return VoxelStatistics(*(result.to(_dtype(logits)) for result in results))
+
+
+@one_thread()
+def chunked_class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Count the voxels of each class, and sum up the surprisal -p log p of each class: the readable reference.
+
+    Args:
+        logits: (K, V) of any floating dtype, on any device.
+        mask: (V,) bool, the voxels that count; None for all.
+
+    Returns:
+        counts (K,) int64 of the voxels whose most probable class it is, the lowest of equals; surprisal (K,) float64 in
+        nats, NaN where a logit of a counted voxel is not finite or exceeds another by more than the dtype can hold.
+    """
+    counts = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    surprisal = torch.zeros(len(logits), dtype=torch.float64, device=logits.device)
+    voxels = None if mask is None else mask.nonzero()[:, 0]
+    for start in range(0, logits.shape[1] if voxels is None else len(voxels), CHUNK):
+        chunk = _columns(logits, voxels, slice(start, start + CHUNK)).to(_dtype(logits)).contiguous()
+        # max(0) and argmax(0) both return the first maximum; max is several times faster along this axis.
+        counts += torch.bincount(chunk.max(0).indices, minlength=len(chunk))
+        log_p = torch.log_softmax(chunk, 0)
+        surprisal -= log_p.exp().mul_(log_p).sum(1)
+    return counts, surprisal
+
+
+def _sample_sums(position: int, logits: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    flat = logits[position].detach().flatten(1)  # (K, V): a view for both memory layouts
+    kept = None if mask is None else mask[position].flatten()
+    fast = flat.device.type == "cpu" and flat.dtype in BITS
+    counts, surprisal = class_sums(flat, kept) if fast else chunked_class_sums(flat, kept)
+    if not bool(torch.isfinite(surprisal).all()):
+        raise ValueError(f"logits of the sample at position {position} are not finite, or too large")
+    return counts, surprisal
+
+
+def _columns(flat: Tensor, voxels: Tensor | None, part: slice) -> Tensor:
+    """A part of the columns of (K, V), or of the given columns of it."""
+    if voxels is None:
+        return flat[:, part]
+    if flat.stride(0) == 1:  # memory holds the classes of a voxel side by side: gather whole voxels
+        return flat.t().index_select(0, voxels[part]).t()
+    return flat.index_select(1, voxels[part])
 
 
 def _check(logits: Tensor, mask: Tensor | None) -> None:
@@ -139,41 +175,3 @@ def _check(logits: Tensor, mask: Tensor | None) -> None:
 
 def _dtype(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
-
-
-def _zeros(logits: Tensor) -> Tensor:
-    return torch.zeros(logits.shape[1], dtype=torch.float64, device=logits.device)
-
-
-def _samples(logits: Tensor, mask: Tensor | None) -> Iterator[Iterator[Tensor]]:
-    """For every sample its counted voxels, as contiguous chunks (K, up to CHUNK)."""
-    for position, sample in enumerate(logits.detach()):
-        flat = sample.flatten(1)  # (K, V): a view for both memory layouts
-        # One test for NaN, infinities, and differences that overflow in log_softmax and would turn into 0 * inf there.
-        low, high = torch.aminmax(flat.t() if flat.stride(0) == 1 else flat)
-        if not bool(torch.isfinite(high.to(_dtype(logits)) - low.to(_dtype(logits)))):
-            raise ValueError(f"logits of the sample at position {position} are not finite, or too large")
-        yield _chunks(flat, None if mask is None else mask[position].flatten().nonzero()[:, 0], _dtype(logits))
-
-
-def _chunks(flat: Tensor, voxels: Tensor | None, dtype: torch.dtype) -> Iterator[Tensor]:
-    """Cut (K, V) into pieces of its columns, or of the given columns of it."""
-    for start in range(0, flat.shape[1] if voxels is None else len(voxels), CHUNK):
-        part = slice(start, start + CHUNK)
-        if voxels is None:
-            chunk = flat[:, part]
-        elif flat.stride(0) == 1:  # memory holds the classes of a voxel side by side: gather whole voxels
-            chunk = flat.t().index_select(0, voxels[part]).t()
-        else:
-            chunk = flat.index_select(1, voxels[part])
-        yield chunk.to(dtype).contiguous()
-
-
-def _counts(chunk: Tensor) -> Tensor:
-    # max(0) and argmax(0) both return the first maximum; max is several times faster along this axis.
-    return torch.bincount(chunk.max(0).indices, minlength=len(chunk))
-
-
-def _surprisal(chunk: Tensor) -> Tensor:
-    log_p = torch.log_softmax(chunk, 0)
-    return log_p.exp().mul_(log_p).sum(1).neg()

@@ -1,0 +1,84 @@
+"""The greedy core of a single term whose scores only fall: those that cannot win are not computed.
+
+Shape letters: N candidates, P some of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Positions = NDArray[np.int64]
+
+# Candidates kept in view, and how many of them are brought up to date together.
+FRONT, BATCH = 1024, 64
+
+
+class Falling(Protocol):
+    """A term whose raw scores only fall as picks are made, and which can tell some of them without the others."""
+
+    def notice(self, position: int) -> None:
+        """The candidate at this position was picked."""
+        ...
+
+    def refresh(self, positions: Positions) -> Doubles:
+        """Raw scores (P,) after all picks, of the candidates at these positions (P,)."""
+        ...
+
+
+class LazyScores:
+    """Scores of the candidates, none below its true one.
+
+    Old scores of a falling term are upper bounds: a candidate whose score is up to date and not below any other is the
+    best, whatever the others' true scores are.
+
+    Args:
+        scores: (N,) combined scores before the first pick.
+        term: the term that makes them.
+        combine: raw scores (P,) -> combined scores (P,); never falls where raw scores rise.
+    """
+
+    def __init__(self, scores: Doubles, term: Falling, combine: Callable[[Doubles], Doubles]) -> None:
+        self._scores, self._term, self._combine = scores.copy(), term, combine
+        self._made_at = np.zeros(len(scores), np.int64)
+        self.picks: list[int] = []
+        self._look()
+
+    def pick(self) -> None:
+        """Take the first candidate with the largest score out of those that remain."""
+        if self.picks:
+            self._scores[self.picks[-1]] = -np.inf
+            self._made_at[self.picks[-1]] = len(self._scores)  # never old again
+            self._term.notice(self.picks[-1])
+        best = self._best()
+        while self._made_at[best] < len(self.picks):
+            self._refresh()
+            best = self._best()
+        self.picks.append(best)
+
+    def _best(self) -> int:
+        """First candidate with the largest of the scores at hand."""
+        best = int(self._front[self._scores[self._front].argmax()])
+        if self._scores[best] <= self._outside:
+            self._look()
+            best = int(self._front[self._scores[self._front].argmax()])
+        return best
+
+    def _look(self) -> None:
+        """Take into view the candidates with the largest scores, and all that are equal to the least of them."""
+        rank = max(0, len(self._scores) - FRONT)
+        inside = self._scores >= np.partition(self._scores, rank)[rank]
+        self._front = np.flatnonzero(inside)
+        self._outside = self._scores.max(where=~inside, initial=-np.inf)
+
+    def _refresh(self) -> None:
+        """Bring those up to date that have the largest scores out of the candidates in view with an old one."""
+        old = self._front[self._made_at[self._front] < len(self.picks)]
+        if len(old) > BATCH:
+            old = old[np.argpartition(self._scores[old], -BATCH)[-BATCH:]]
+        self._scores[old] = self._combine(self._term.refresh(old))
+        self._made_at[old] = len(self.picks)
