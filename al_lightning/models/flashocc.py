@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from al_lightning.models.bev_encoder import STRIDE as BEV_STRIDE
@@ -102,6 +103,7 @@ class FlashOcc(nn.Module):
         self.img_bev_encoder_backbone = BEVBackbone(context_channels)
         self.img_bev_encoder_neck = BEVNeck(2 * context_channels, 8 * context_channels, bev_channels)
         self.occ_head = OccupancyHead(bev_channels, Z, num_classes)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a tenth faster than channels first
 
     def forward(self, inputs: CameraInputs) -> OccupancyPrediction:
         """Predict a batch.

@@ -14,7 +14,7 @@ import torch
 from al_lightning.data.cameras import key_ego_transforms
 from al_lightning.losses import OccupancyCrossEntropy
 from al_lightning.models import FlashOcc, flashocc_m0, flashocc_r50
-from al_lightning.types import CameraInputs, OccupancyAnnotations, VoxelGrid
+from al_lightning.types import CameraInputs, OccupancyAnnotations, OccupancyPrediction, VoxelGrid
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 GRID = VoxelGrid((-40.0, -40.0, -1.0), (40.0, 40.0, 5.4), (200, 200, 16))
@@ -137,7 +137,8 @@ class TestSeed20:
         g = np.random.default_rng(21)
         labels = torch.from_numpy(g.integers(0, 18, (1, 200, 200, 16)))
         mask = torch.from_numpy(g.random((1, 200, 200, 16)) < 0.3)
-        loss = OccupancyCrossEntropy()(stages.logits, OccupancyAnnotations(labels, mask))
+        prediction = OccupancyPrediction(stages.logits)
+        loss = OccupancyCrossEntropy()(prediction, OccupancyAnnotations(labels, mask))["cross_entropy"]
         assert float(loss) == pytest.approx(float(golden["loss"]), rel=1e-5)
 
 
@@ -186,5 +187,5 @@ class TestForward:
                 for use_mask in (False, True)
             }
         for (frequency, use_mask), name in expected.items():
-            loss = OccupancyCrossEntropy(frequency, use_mask)(stages.logits, annotations)
-            assert float(loss) == pytest.approx(float(golden[name]), rel=1e-5), name
+            losses = OccupancyCrossEntropy(frequency, use_mask)(OccupancyPrediction(stages.logits), annotations)
+            assert float(losses["cross_entropy"]) == pytest.approx(float(golden[name]), rel=1e-5), name

@@ -1,0 +1,73 @@
+"""Greedy k-center: lazily blocked, exact, against a NumPy loop of matrix-vector products."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from al_lightning.acquisition.functional import k_center
+from benchmarks.harness import Result, interleaved, peak_bytes, seconds
+
+# The loop is timed on this share of the picks.
+SHARE = 20
+PEERS = {"skactiveml": "scikit-activeml", "apricot": "apricot", "bmdal_reg": "bmdal"}
+
+
+def run(full: bool) -> list[Result]:
+    """Independent and clustered embeddings; with ``full``, a million too."""
+    for module, name in PEERS.items():
+        if importlib.util.find_spec(module) is None:
+            print(f"k_center: {name} is not installed, no comparison with it")
+    size, budget = (100_000, 2_000) if full else (30_000, 400)
+    results = []
+    for kind in ("independent", "clustered"):
+        pool, labeled = world(size, kind)
+        found, expected = k_center(pool[:3000], labeled, 100), loop(pool[:3000].numpy(), labeled.numpy(), 100)
+        assert found.tolist() == expected, "the loop picks others"
+        ours, peer = interleaved(
+            functools.partial(k_center, pool, labeled, budget),
+            functools.partial(loop, pool.numpy(), labeled[: 100 // SHARE].numpy(), budget // SHARE),
+            rounds=3,
+        )
+        name = f"k-center, {budget:,} of {size:,} x 128, {kind}"
+        results.append(Result(name, ours, peer * SHARE, f"NumPy float32, 1/{SHARE} timed, times {SHARE}"))
+    return results + ([million(kind) for kind in ("independent", "clustered")] if full else [])
+
+
+def million(kind: str) -> Result:
+    """2,000 of 1,000,000; the loop on 1/100 of centers and picks."""
+    pool, labeled = world(1_000_000, kind)
+    call = functools.partial(k_center, pool, labeled, 2_000)
+    memory = peak_bytes(call)
+    peer = seconds(lambda: loop(pool.numpy(), labeled[:1].numpy(), 20))
+    name, note = f"k-center, 2,000 of 1,000,000 x 128, {kind}", f"{memory / 2**30:.2f} GiB extra"
+    return Result(name, seconds(call), 100 * peer, "NumPy float32, 1/100 timed, times 100", note)
+
+
+def world(size: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Candidates and 100 labeled, (N, 128) float32: normal, or 40 to a cluster."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((size + 100, 128), dtype=np.float32)
+    if kind == "clustered":
+        centers = generator.standard_normal((len(x) // 40 + 1, 128), dtype=np.float32)
+        x = generator.permutation(centers[np.arange(len(x)) // 40] + 0.3 * x)
+    return torch.from_numpy(x[:size]), torch.from_numpy(x[size:])
+
+
+def loop(pool: NDArray[np.float32], labeled: NDArray[np.float32], budget: int) -> list[int]:
+    """|a|^2 + |b|^2 - 2 a.b in float32 to one center after the other, and the farthest."""
+    square = np.einsum("nd,nd->n", pool, pool)
+    nearest = np.full(len(pool), np.inf, np.float32)
+    for center in labeled:
+        nearest = np.minimum(nearest, square + center @ center - 2 * (pool @ center))
+    picks: list[int] = []
+    while len(picks) < budget:
+        picks.append(int(nearest.argmax()))
+        center = pool[picks[-1]]
+        nearest = np.minimum(nearest, square + center @ center - 2 * (pool @ center))
+        nearest[picks[-1]] = -np.inf
+    return picks
