@@ -50,6 +50,11 @@ def read_images(
     return torch.stack(images), np.array(ratios)
 
 
+def no_views(image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Images (0, 3, H, W) and lidar2img (0, 4, 4) of no camera."""
+    return torch.zeros(0, 3, *image_size), torch.zeros(0, 4, 4)
+
+
 def resize(pixels: NDArray[np.uint8], ratio: float, image_size: tuple[int, int]) -> Tensor:
     """Resize bilinearly, without antialiasing.
 

@@ -10,10 +10,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from al_lightning.data.driving_agents import agents_at
 from al_lightning.data.driving_can_bus import read_signals
-from al_lightning.data.driving_images import Normalization, projections, read_images
+from al_lightning.data.driving_images import Normalization, no_views, projections, read_images
 from al_lightning.data.driving_motion import Rows, can_bus_vectors, ego_motion, ego_status, scene_bounds
 from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
 from al_lightning.data.driving_tables import DriveFrames, read_drive_frames
@@ -41,11 +42,14 @@ class NuScenesDriving:
         version: name of the tables' folder.
         split: ``train`` or ``val``. In training, objects count that LiDAR or radar hit, in validation only the LiDAR's.
         splits: what these two are; a split that cuts scenes ends histories carried from frame to frame.
+        images: read images; without them there are tensors of 0 cameras, for planners that see nothing.
+        maps: read map elements; without them there are none.
         image_size: (H, W) of the network's input, pixels: images fill its width and, from above, its height.
         normalization: see `driving_images.read_images`.
         max_agents: rows of the boxes, filled up with `PADDING`.
         max_lines: rows of the map elements, likewise.
-        clip: keyframes of a unit, to label pieces of scenes; None for whole scenes.
+        clip: least keyframes of a unit of the training split, to label pieces of scenes (`group_rows`); the history of
+            a planner begins anew with each. None for whole scenes, which are always validated on.
 
     Attributes:
         units: names of the scenes, sorted, or of the clips, such as "scene-0103/00".
@@ -66,6 +70,8 @@ class NuScenesDriving:
         version: str = "v1.0-trainval",
         split: str = "train",
         splits: SplitStrategy = DEFAULT_SPLITS,
+        images: bool = True,
+        maps: bool = True,
         image_size: tuple[int, int] = (384, 640),
         normalization: Normalization = "imagenet",
         max_agents: int = 300,
@@ -74,30 +80,30 @@ class NuScenesDriving:
     ) -> None:
         check_options(split, normalization, max_agents, max_lines)
         self.root, self.version, self.split, self.normalization = Path(root).expanduser(), version, split, normalization
-        self.max_agents, self.max_lines = max_agents, max_lines
+        self.images, self.maps, self.max_agents, self.max_lines = images, maps, max_agents, max_lines
         self.image_size = checked_image_size(image_size)
         self.class_names = AGENT_CLASSES
         frames = read_drive_frames(self.root, version)
         rows = np.flatnonzero(splits(frames.samples)[split])
         self._frames = frames.take(rows)
         samples = self._frames.samples
-        self.units, self.unit_of = group_rows(samples.scenes, clip)
+        self.units, self.unit_of = group_rows(samples.scenes, clip if split == "train" else None)
         self._first = np.unique(self.unit_of, return_index=True)[1]
         self.subsets = weather_subsets([samples.descriptions[row] for row in self._first])
-        self._ego = _ego_columns(frames, rows, self.root)
+        self._ego = _ego_columns(frames, rows, self.unit_of, self.root)
         self._check_files()
         logger.info("%s: %d keyframes of %d scenes", self.root / version, len(rows), len(set(samples.scenes)))
 
     def _check_files(self) -> None:
         """That the images are there and, for validation, the labels; maps that are there are read."""
-        images = [name for names in self._frames.images for name in names]
+        images = [name for names in self._frames.images for name in names] if self.images else []
         missing = missing_files(self.root, images)
         if missing:
             raise DataFileError(
                 f"{len(missing):,} of {len(images):,} images of the {self.split} split are missing; the first: "
                 f"{self.root / missing[0]}"
             )
-        for location in sorted(set(self._frames.samples.locations)):
+        for location in sorted(set(self._frames.samples.locations)) if self.maps else ():
             if self.split == "val" or map_file(self.root, location).is_file():
                 read_map_layers(self.root, location)
 
@@ -121,20 +127,24 @@ class NuScenesDriving:
         """
         if label_mask:
             raise ValueError("drives have no visibility mask: label_mask must be false")
-        frames = self._frames
-        images, ratios = read_images(
-            [self.root / name for name in frames.images[row]], self.image_size, self.normalization
-        )
-        lidar2img = projections(frames.intrinsics[row], frames.camera2lidar[row], ratios)
-        inputs = self._ego.inputs(row, images, lidar2img)
+        inputs = self._ego.inputs(row, *self._views(row))
         return Sample(row, inputs, self._annotations(row) if annotations else None)
+
+    def _views(self, row: int) -> tuple[Tensor, Tensor]:
+        """Images and lidar2img, of no camera without images."""
+        if not self.images:
+            return no_views(self.image_size)
+        frames = self._frames
+        files = [self.root / name for name in frames.images[row]]
+        images, ratios = read_images(files, self.image_size, self.normalization)
+        return images, projections(frames.intrinsics[row], frames.camera2lidar[row], ratios)
 
     def _annotations(self, row: int) -> DrivingAnnotations:
         boxes, lidar2global = self._frames.boxes, self._frames.poses.lidar2global[row]
         own = slice(boxes.begin[row], boxes.end[row])
         hits = boxes.lidar_points[own] + (boxes.radar_points[own] if self.split == "train" else 0)
         agents = agents_at(boxes, row, lidar2global).take(hits > 0)
-        lines = map_lines(self._map(row), lidar2global)
+        lines = map_lines(self._map(row), lidar2global) if self.maps else []
         return driving_annotations(agents, lines, self._ego.motion, row, self.max_agents, self.max_lines)
 
     def _map(self, row: int) -> MapLayers:
@@ -160,13 +170,14 @@ class NuScenesDriving:
             table = self.root / self.version / "sample_annotation.json"
             problems.append(f"{table} has no box of the ten classes in {scenes[first]}")
         try:
-            self._map(first)
+            if self.maps:
+                self._map(first)
         except DataFileError as error:
             problems.append(str(error))
         return problems
 
 
-def _ego_columns(frames: DriveFrames, rows: Rows, root: Path) -> EgoColumns:
+def _ego_columns(frames: DriveFrames, rows: Rows, unit_of: Rows, root: Path) -> EgoColumns:
     """The ego vehicle in these rows; what it did before and after comes from the whole scenes."""
     scenes = np.array(frames.samples.scenes)
     whole = np.flatnonzero(np.isin(scenes, scenes[rows]))
@@ -177,6 +188,6 @@ def _ego_columns(frames: DriveFrames, rows: Rows, root: Path) -> EgoColumns:
     keeps_left = np.char.startswith(np.array(drives.samples.locations), "singapore")
     status = ego_status(drives.poses, motion, signals, keeps_left, first, last)
     kept = np.searchsorted(whole, rows)
-    follows = np.append(False, (np.diff(rows) == 1) & (scenes[rows[1:]] == scenes[rows[:-1]]))
+    follows = np.append(False, (np.diff(rows) == 1) & (np.diff(unit_of) == 0))
     can_bus = can_bus_vectors(drives.poses.take(kept), signals.rates[kept], follows)
     return EgoColumns(motion.take(kept), status[kept], can_bus, follows)

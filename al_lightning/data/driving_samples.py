@@ -17,7 +17,7 @@ from torch import Tensor
 
 from al_lightning.data.driving_agents import Agents, in_planning_range
 from al_lightning.data.driving_images import Normalization
-from al_lightning.data.driving_motion import EgoMotion, Rows
+from al_lightning.data.driving_motion import EgoMotion, Rows, scene_bounds
 from al_lightning.data.map_vectors import ORDERS, POINTS, Line, line_orders
 from al_lightning.driving import PADDING, DrivingAnnotations, DrivingInputs
 
@@ -34,7 +34,7 @@ class EgoColumns:
         motion: history, future, command.
         status: (N, 9) float32.
         can_bus: (N, 18) float32.
-        follows: (N,) bool, the previous row is the previous keyframe.
+        follows: (N,) bool, the previous row is the previous keyframe and belongs to the same unit.
     """
 
     motion: EgoMotion
@@ -62,7 +62,8 @@ def group_rows(scenes: Sequence[str], clip: int | None) -> tuple[tuple[str, ...]
 
     Args:
         scenes: name of the scene of each row; the rows of a scene follow each other.
-        clip: rows of a unit, counted from the first row of the scene, the last one may be shorter; None for scenes.
+        clip: least rows of a unit: a scene is cut into as many clips as it can fill, of lengths that differ by one at
+            most, and is left whole where it is shorter; None for scenes.
 
     Raises:
         ValueError: a clip is not positive.
@@ -71,9 +72,10 @@ def group_rows(scenes: Sequence[str], clip: int | None) -> tuple[tuple[str, ...]
         raise ValueError(f"clip must be a positive number of keyframes or null, got {clip}")
     names = list(scenes)
     if clip is not None:
-        _, start, size = np.unique(np.array(scenes), return_index=True, return_counts=True)
-        place = np.arange(len(names)) - np.repeat(np.sort(start), size[np.argsort(start)])
-        names = [f"{scene}/{number // clip:02d}" for scene, number in zip(scenes, place, strict=True)]
+        first, last = scene_bounds(scenes)
+        size = last - first + 1
+        number = (np.arange(len(names)) - first) * np.maximum(size // clip, 1) // size
+        names = [f"{scene}/{number:02d}" for scene, number in zip(scenes, number, strict=True)]
     units = tuple(dict.fromkeys(names))
     number = {name: unit for unit, name in enumerate(units)}
     return units, np.array([number[name] for name in names], dtype=np.int64)

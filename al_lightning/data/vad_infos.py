@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data.driving_agents import Agents, wrapped
-from al_lightning.data.driving_images import Normalization, projections, read_images
-from al_lightning.data.driving_motion import FUTURE_STEPS, Array, EgoMotion, EgoPoses, can_bus_vectors
+from al_lightning.data.driving_images import Normalization, no_views, projections, read_images
+from al_lightning.data.driving_motion import FUTURE_STEPS, Array, EgoMotion, EgoPoses, Rows, can_bus_vectors
 from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
 from al_lightning.data.driving_tables import CAMERAS
 from al_lightning.data.images import checked_image_size
@@ -41,7 +41,8 @@ class VADInfos:
         normalization: see `driving_images.read_images`.
         max_agents: rows of the boxes, filled up with `PADDING`.
         max_lines: rows of the map elements, likewise.
-        clip: keyframes of a unit, to label pieces of scenes; None for whole scenes.
+        clip: least keyframes of a unit of the training split, to label pieces of scenes (`group_rows`); the history of
+            a planner begins anew with each. None for whole scenes, which are always validated on.
 
     Attributes:
         units: scene tokens by time, or clips, such as "fcbccedd61424f1b85dcbf8f897f9754/00".
@@ -80,10 +81,11 @@ class VADInfos:
         self.root = Path(root or "").expanduser()
         self.file = Path(val if split == "val" else train).expanduser()
         self._infos = read_infos(self.file)
-        self.units, self.unit_of = group_rows([info["scene_token"] for info in self._infos], clip)
+        scenes = [info["scene_token"] for info in self._infos]
+        self.units, self.unit_of = group_rows(scenes, clip if split == "train" else None)
         self.subsets: dict[str, NDArray[np.bool_]] = {}
         self._poses = _ego_poses(self._infos)
-        self._ego = _ego_columns(self._infos, self._poses)
+        self._ego = _ego_columns(self._infos, self.unit_of, self._poses)
         self._check_files()
         logger.info("%s: %d keyframes, %d units", self.file, len(self), len(self.units))
 
@@ -127,7 +129,7 @@ class VADInfos:
     def _views(self, row: int) -> tuple[Tensor, Tensor]:
         """Images and lidar2img, of no camera without images."""
         if not self.images:
-            return torch.zeros(0, 3, *self.image_size), torch.zeros(0, 4, 4)
+            return no_views(self.image_size)
         info = self._infos[row]
         files = [self.root / _image(info, camera) for camera in CAMERAS]
         images, ratios = read_images(files, self.image_size, self.normalization)
@@ -190,10 +192,10 @@ def _ego_poses(infos: list[Info]) -> EgoPoses:
     return EgoPoses(lidar2ego, ego2global, _column(infos, "ego2global_rotation"))
 
 
-def _ego_columns(infos: list[Info], poses: EgoPoses) -> EgoColumns:
+def _ego_columns(infos: list[Info], unit_of: Rows, poses: EgoPoses) -> EgoColumns:
     """The ego vehicle as the converter describes it."""
-    tokens = [None, *(info["token"] for info in infos)]
-    follows = np.array([info["prev"] == before for info, before in zip(infos, tokens, strict=False)])
+    linked = [info["prev"] == before["token"] for before, info in pairwise(infos)]
+    follows = np.append(False, np.array(linked, dtype=bool) & (np.diff(unit_of) == 0))
     motion = EgoMotion(
         _column(infos, "gt_ego_his_trajs").astype(np.float32),
         _column(infos, "gt_ego_fut_trajs").astype(np.float32),

@@ -173,6 +173,9 @@ class ActiveLearningLoop:
             "selected %d of %d units in %.1f s", self.budget, len(self.pool.unlabeled), time.perf_counter() - start
         )
         rows = self._selection_rows(selection)
+        if selection.curves:
+            write_once(self.run_dir.write_representation, cycle, selection.curves, selection.metrics)
+            write_once(self.tracker.representation, cycle, metrics["labeled"], selection.metrics, selection.curves)
         write_once(self.run_dir.write_scores, cycle, self._score_columns(selection))
         write_once(self.run_dir.write_selection, cycle, rows)
         write_once(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))

@@ -33,6 +33,6 @@ def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisi
         alone = summarizer.group(Summary(torch.zeros(1, dtype=torch.int64), fields))
         twice = alone.take(torch.zeros(2, dtype=torch.int64))
         labeled = summarizer.with_labels(twice, lambda row: dataset.sample(row).annotations)
-        acquisition.select(alone, labeled, 1, torch.Generator().manual_seed(0))
+        acquisition.rehearsal().select(alone, labeled, 1, torch.Generator().manual_seed(0))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise RehearsalError(f"the parts do not fit each other, tried on one sample: {error}") from error

@@ -8,7 +8,10 @@ cycles/K/checkpoint.ckpt    network, optimizer and progress
 cycles/K/metrics.json       what validation found
 cycles/K/summaries.npz      what the pool pass kept of every unit
 cycles/K/scores.parquet     raw and normalized scores of every candidate
+cycles/K/representation.csv where the criteria's space is learned: the loss of every epoch
+cycles/K/representation.json what that space is worth, measured on the labeled set
 cycles/K/selection.csv      the selected units in pick order
+cycles/0/origin.txt         the run that trained the first cycle, where it was taken over
 requests/cycle_K.csv        labels asked of an external oracle (seed.csv for the seed set)
 """
 
@@ -30,6 +33,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from torch import Tensor
 
 from al_lightning.data import LabelPool
 from al_lightning.types import Summary
@@ -165,9 +169,12 @@ class RunDirectory:
 
     def read_metrics(self, cycle: int) -> dict[str, float] | None:
         """What validation found in a cycle, or None."""
-        path = self.cycle(cycle, "metrics.json")
-        metrics: dict[str, float] | None = json.loads(path.read_text()) if path.exists() else None
-        return metrics
+        return self._read_json(cycle, "metrics.json")
+
+    def _read_json(self, cycle: int, name: str) -> dict[str, float] | None:
+        path = self.cycle(cycle, name)
+        values: dict[str, float] | None = json.loads(path.read_text()) if path.exists() else None
+        return values
 
     def write_metrics(self, cycle: int, metrics: Mapping[str, float]) -> None:
         """Save a cycle's metrics and write `metrics.csv` anew from those of all cycles so far."""
@@ -179,8 +186,9 @@ class RunDirectory:
         _write_text(self.root / "metrics.csv", _table(self.read_metrics_table(last)))
 
     def read_metrics_table(self, last: int) -> list[dict[str, float]]:
-        """The metrics of the cycles up to the last one, one row a cycle."""
-        return [metrics for k in range(last + 1) if (metrics := self.read_metrics(k)) is not None]
+        """One row a cycle up to the last one: what validation found, and what the learned representation is worth."""
+        found = ((self.read_metrics(k), self._read_json(k, "representation.json")) for k in range(last + 1))
+        return [metrics | (representation or {}) for metrics, representation in found if metrics is not None]
 
     def write_curve(self, svg: str) -> None:
         """Save the learning curve."""
@@ -204,6 +212,14 @@ class RunDirectory:
         """Save the scores of every candidate."""
         table = pa.table(dict(columns))
         write_atomically(self.cycle(cycle, "scores.parquet"), lambda file: pq.write_table(table, file))
+
+    def write_representation(self, cycle: int, curves: Mapping[str, Tensor], metrics: Mapping[str, float]) -> None:
+        """Save how the representation was learned: curves (epochs,), and metrics, which `metrics.csv` shows, too."""
+        epochs = zip(*(values.tolist() for values in curves.values()), strict=True)
+        rows = [{"epoch": epoch} | dict(zip(curves, values, strict=True)) for epoch, values in enumerate(epochs)]
+        _write_text(self.cycle(cycle, "representation.csv"), _table(rows))
+        _write_text(self.cycle(cycle, "representation.json"), json.dumps(dict(metrics), indent=1))
+        self.write_metrics_table(cycle)
 
     def write_selection(self, cycle: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Save the selected units in pick order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from copy import deepcopy
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,10 +12,24 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics import Metric
 
-from al_lightning.tasks.occupancy import OccupancyBatch, OccupancyTask
-from al_lightning.types import ActiveDataset
+from al_lightning.types import ActiveDataset, Batch
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class MeasuredTask(Protocol):
+    """A task whose metric can be computed on parts of the validation set.
+
+    Attributes:
+        metric: computes a dictionary of scalars.
+    """
+
+    metric: Metric
+
+    def measured(self, outputs: Any, batch: Any) -> tuple[Tensor, ...]:
+        """What updates the metric, each (B, ...), from what the validation step returned and its batch."""
+        ...
 
 
 class SubsetMetrics(Callback):
@@ -27,7 +41,7 @@ class SubsetMetrics(Callback):
         metrics: the names to report, of those that the task's metric computes.
 
     Raises:
-        TypeError: the task is another one than occupancy.
+        TypeError: the task is no `MeasuredTask`.
         ValueError: the task's metric computes no such name on any subset.
     """
 
@@ -38,8 +52,8 @@ class SubsetMetrics(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A fresh copy of the metric for each subset."""
-        if not isinstance(pl_module, OccupancyTask):
-            raise TypeError(f"SubsetMetrics needs an OccupancyTask, got a {type(pl_module).__name__}")
+        if not isinstance(pl_module, MeasuredTask):
+            raise TypeError(f"SubsetMetrics needs a task with metric and measured, got a {type(pl_module).__name__}")
         if trainer.state.fn is not TrainerFn.VALIDATING:
             return
         val: ActiveDataset = trainer.datamodule.val  # type: ignore[attr-defined]
@@ -56,18 +70,18 @@ class SubsetMetrics(Callback):
         trainer: Trainer,
         pl_module: LightningModule,
         outputs: Any,
-        batch: OccupancyBatch,
+        batch: Batch[Any, Any],
         *_: Any,
     ) -> None:
-        """Count the samples of each subset; ``outputs`` are the predicted classes (B, X, Y, Z)."""
+        """Count the samples of each subset."""
         if trainer.state.fn is not TrainerFn.VALIDATING:
             return
-        assert batch.annotations is not None
+        assert isinstance(pl_module, MeasuredTask)
+        measured = pl_module.measured(outputs, batch)
         for name, metric in self._metrics.items():
-            member = self._members[name][batch.index.cpu()].to(outputs.device)
+            member = self._members[name][batch.index.cpu()].to(pl_module.device)
             if bool(member.any()):
-                truth = batch.annotations
-                metric.update(outputs[member], truth.semantics[member], truth.mask[member])
+                metric.update(*(values[member] for values in measured))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report what the samples seen define."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import wandb
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
+from torch import Tensor
 
 from al_lightning.engine.run_directory import write_atomically
 
@@ -81,9 +82,10 @@ class Tracker:
             arguments["settings"] = wandb.Settings(mode="offline")
             self.logger = WandbLogger(offline=True, **arguments)
             run = self.logger.experiment
-        for axis in ("cycle", "labeled", CycleProgress.NAME):
+        for axis in ("cycle", "labeled", CycleProgress.NAME, "representation/cycle"):
             run.define_metric(axis)
         run.define_metric("train/loss", step_metric=CycleProgress.NAME)
+        run.define_metric("representation/*", step_metric="representation/cycle")
         run.define_metric("selected/*", step_metric="cycle")
 
     @staticmethod
@@ -99,6 +101,27 @@ class Tracker:
             for name in set(metrics) - {"cycle", "labeled"}:
                 self.logger.experiment.define_metric(name, step_metric="labeled")
             self.logger.experiment.log(dict(metrics))
+
+    def representation(
+        self, cycle: int, labeled: float, metrics: Mapping[str, float], curves: Mapping[str, Tensor]
+    ) -> None:
+        """Log how the representation was learned in a cycle.
+
+        Args:
+            cycle: number of the cycle; over its epochs, ``representation/cycle`` grows from it to the next one.
+            labeled: number of labeled units.
+            metrics: name -> what the representation is worth.
+            curves: name -> (epochs,), logged as ``representation/<name>``.
+        """
+        if self.logger is None:
+            return
+        run = self.logger.experiment
+        for name in metrics:
+            run.define_metric(name, step_metric="labeled")
+        run.log({"labeled": labeled, **metrics})
+        for name, values in curves.items():
+            for epoch, value in enumerate(values.tolist(), start=1):
+                run.log({"representation/cycle": cycle + epoch / len(values), f"representation/{name}": value})
 
     def selection(
         self, cycle: int, rows: Sequence[Mapping[str, Any]], class_share: Mapping[str, float] | None = None

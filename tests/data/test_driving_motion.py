@@ -57,13 +57,17 @@ def test_scene_bounds():
 def test_clips_never_cross_scenes(sizes, clip):
     scenes = [f"s{9 - k}" for k, size in enumerate(sizes) for _ in range(size)]
     units, unit_of = group_rows(scenes, clip)
-    assert len(units) == sum(-(-size // clip) for size in sizes)
+    assert len(units) == sum(max(1, size // clip) for size in sizes)
     assert (np.diff(unit_of) >= 0).all()
     for unit, name in enumerate(units):
         rows = np.flatnonzero(unit_of == unit)
         assert {scenes[row] for row in rows} == {name.split("/")[0]}
-        assert int(name.split("/")[1]) == (rows[0] - scenes.index(scenes[rows[0]])) // clip
-        assert len(rows) <= clip
+        scene, number = name.split("/")
+        assert int(number) == unit - units.index(f"{scene}/00")
+        size = scenes.count(scene)
+        pieces = max(1, size // clip)
+        assert len(rows) in (size // pieces, -(-size // pieces))
+        assert len(rows) >= min(clip, size)
 
 
 # --- ways

@@ -87,11 +87,26 @@ def test_subsets_follow_the_words_of_the_scenes(pristine):
 
 
 def test_clips_are_pieces_of_scenes(pristine):
-    subject = dataset(pristine, split="val", clip=4)
-    assert subject.units == (*(f"scene-0003/{k:02d}" for k in range(3)), "scene-0012/00", "scene-0012/01")
-    assert np.bincount(subject.unit_of).tolist() == [4, 4, 1, 4, 3]
-    assert subject.subsets["night"].tolist() == [True] * 3 + [False] * 2
-    assert [bool(subject.sample(row).inputs.new_scene) for row in (0, 4, 9)] == [True, False, True]
+    subject, scenes = dataset(pristine, clip=3), dataset(pristine)
+    assert subject.units == ("scene-0001/00", "scene-0001/01", "scene-0002/00")
+    assert np.bincount(subject.unit_of).tolist() == [4, 4, 1]
+    for name, members in scenes.subsets.items():
+        assert subject.subsets[name].tolist() == members[[0, 0, 1]].tolist()
+
+
+def test_a_clip_begins_a_history_of_its_own(pristine):
+    clips, scenes = dataset(pristine, clip=3), dataset(pristine)
+    for row in range(9):
+        ours, theirs = (subject.sample(row, annotations=False).inputs for subject in (clips, scenes))
+        assert bool(ours.new_scene) == (row in (0, 4, 8))
+        turned = [0, 1, 2, 17]  # since the frame before
+        assert (ours.can_bus[turned] == (0 if ours.new_scene else theirs.can_bus[turned])).all()
+        assert torch.equal(ours.ego_history, theirs.ego_history)
+        assert torch.equal(ours.ego_future, theirs.ego_future)
+
+
+def test_validation_is_on_whole_scenes(pristine):
+    assert dataset(pristine, split="val", clip=3).units == dataset(pristine, split="val").units
 
 
 # --- the ego vehicle and objects, against VAD's converter
@@ -427,3 +442,17 @@ def test_tables_are_read_once(pristine, monkeypatch):
     first = dataset(pristine)
     monkeypatch.setattr("nuscenes.NuScenes", lambda *_, **__: pytest.fail("the tables were read again"))
     assert dataset(pristine, split="val").version == first.version
+
+
+def test_a_planner_that_sees_nothing_needs_neither_images_nor_maps(root):
+    whole = dataset(root).sample(1)
+    shutil.rmtree(root / "samples")
+    shutil.rmtree(root / "maps")
+    blind = dataset(root, images=False, maps=False)
+    sample = blind.sample(1)
+    assert sample.inputs.images.shape == (0, 3, *SIZE)
+    assert sample.inputs.lidar2img.shape == (0, 4, 4)
+    assert torch.equal(sample.inputs.ego_history, whole.inputs.ego_history)
+    assert torch.equal(sample.annotations.boxes, whole.annotations.boxes)
+    assert (sample.annotations.line_labels == PADDING).all()
+    assert not blind.label_problems(0)

@@ -43,14 +43,14 @@ def real(request):
     return VADInfos(real_file("scene-0103"), real_file("scene-0916"), request.param, clip=8)
 
 
-def test_a_real_scene_falls_into_clips(real):
-    scene = {"train": "fcbccedd61424f1b85dcbf8f897f9754", "val": "325cef682f064c55a255f2625c533b75"}[real.split]
-    sizes = [8] * 5 + [1] * (real.split == "val")
-    assert real.units == tuple(f"{scene}/{k:02d}" for k in range(len(sizes)))
-    assert np.bincount(real.unit_of).tolist() == sizes
+def test_a_real_scene_falls_into_clips_to_train_on(real):
+    clips = tuple(f"fcbccedd61424f1b85dcbf8f897f9754/{k:02d}" for k in range(5))
+    assert real.units == (clips if real.split == "train" else ("325cef682f064c55a255f2625c533b75",))
+    assert np.bincount(real.unit_of).tolist() == ([8] * 5 if real.split == "train" else [41])
     assert real.subsets == {}
-    assert [row for row in range(len(real)) if real.sample(row, annotations=False).inputs.new_scene] == [0]
-    assert all(real.label_problems(unit) == [] for unit in range(len(sizes)))
+    begins = [row for row in range(len(real)) if real.sample(row, annotations=False).inputs.new_scene]
+    assert begins == ([0, 8, 16, 24, 32] if real.split == "train" else [0])
+    assert all(real.label_problems(unit) == [] for unit in range(len(real.units)))
 
 
 def test_stored_ways_and_commands_follow_from_the_poses(real):
@@ -89,7 +89,8 @@ def _pose(info, name):
 def test_the_can_bus_is_filled_in_from_the_poses(real):
     before = None
     for row, info in enumerate(read_infos(real.file)):
-        bus = real.sample(row, annotations=False).inputs.can_bus
+        inputs = real.sample(row, annotations=False).inputs
+        bus, before = inputs.can_bus, None if inputs.new_scene else before
         rotation, place = Quaternion(info["ego2global_rotation"]), np.array(info["ego2global_translation"])
         degrees = np.degrees(quaternion_yaw(rotation)) % 360
         np.testing.assert_allclose(bus[:3], place - before[0] if before else np.zeros(3), atol=1e-5)
@@ -258,7 +259,7 @@ def test_the_configuration_builds_the_data_set(infos, tmp_path):
     check_component(node, "data", provided=("split",), kind=ActiveDataset)
     subject = instantiate(node, "data", split="val")
     assert isinstance(subject, VADInfos)
-    assert np.bincount(subject.unit_of).tolist() == [8, 1, 7]
+    assert np.bincount(subject.unit_of).tolist() == [9, 7]
 
 
 def test_gaps_between_keyframes_end_the_carried_history(infos, tmp_path):

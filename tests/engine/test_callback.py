@@ -11,7 +11,7 @@ from al_lightning.acquisition import Acquisition, Random, VoxelSummarizer
 from al_lightning.data import ActiveLearningDataModule, LabelPool
 from al_lightning.engine import ActiveLearningCallback, BatchSeed, SubsetMetrics, VoxelMajority, derive_seed
 from al_lightning.tasks import OccupancyTask
-from al_lightning.types import Summary, VoxelGrid
+from al_lightning.types import Summary, VoxelGrid, stack
 
 GRID = VoxelGrid((0, 0, 0), (4, 4, 2), SHAPE)
 
@@ -47,13 +47,9 @@ def test_the_pool_pass_summarizes_every_unit_like_the_network_run_by_hand(datamo
     assert callback.summary.units.tolist() == list(range(12))
     task.eval()
     for row in range(12):
-        logits = task.network(_batched(datamodule.train.sample(row).inputs)).logits[0].detach()
+        logits = task.network(stack([datamodule.train.sample(row).inputs])).logits[0].detach()
         counts = torch.bincount(logits.argmax(0).flatten(), minlength=3)
         assert torch.allclose(callback.summary["class_histogram"][row], counts / counts.sum())
-
-
-def _batched(inputs):
-    return type(inputs)(**{name: getattr(inputs, name)[None] for name in inputs.__dataclass_fields__})
 
 
 def test_annotations_in_the_pool_pass_are_refused(datamodule: ActiveLearningDataModule) -> None:
@@ -99,7 +95,7 @@ def test_subsets_have_the_metric_of_their_samples_alone(
     metrics = trainer.callback_metrics
     for name, rows in {"odd": [1], "even": [0, 2]}.items():
         samples = [datamodule.val.sample(row) for row in rows]
-        classes = [task.network(_batched(sample.inputs)).logits[0].argmax(0) for sample in samples]
+        classes = [task.network(stack([sample.inputs])).logits[0].argmax(0) for sample in samples]
         hits = [(found == sample.annotations.semantics).float() for found, sample in zip(classes, samples, strict=True)]
         assert metrics[f"{name}/mIoU"].item() == pytest.approx(torch.stack(hits).mean().item())
         assert metrics[f"{name}/IoU/road"] == metrics[f"{name}/mIoU"] / 2

@@ -43,6 +43,8 @@ def test_a_killed_run_ends_bit_for_bit_like_an_undisturbed_one(
     root = killed[0]
     for name in ("pool.csv", "metrics.csv", "cycles/0/selection.csv", "cycles/1/selection.csv"):
         assert (root / run / name).read_bytes() == (root / reference / name).read_bytes(), name
+    for theirs in root.glob(f"{reference}/cycles/*/representation.*"):
+        assert (root / run / theirs.relative_to(root / reference)).read_bytes() == theirs.read_bytes()
     for cycle in (0, 1):
         path = f"cycles/{cycle}/scores.parquet"
         assert pq.read_table(root / run / path).equals(pq.read_table(root / reference / path))

@@ -65,6 +65,16 @@ def test_metrics_csv_has_one_row_a_cycle_and_leaves_unknown_values_empty(tmp_pat
     assert (tmp_path / "metrics.csv").read_text() == "cycle,labeled,mIoU,IoU/car\n0,4,0.125,\n1,8,0.25,0.5\n"
 
 
+def test_how_the_representation_was_learned_is_kept_and_its_worth_is_in_metrics_csv(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.write_metrics(0, {"cycle": 0, "labeled": 4, "mIoU": 0.125})
+    run.write_representation(0, {"loss": torch.tensor([3.0, 0.5]), "rate": torch.tensor([1.0, 0.25])}, {"worth": 0.75})
+    run.write_metrics(1, {"cycle": 1, "labeled": 8, "mIoU": 0.25})
+    assert run.cycle(0, "representation.csv").read_text() == "epoch,loss,rate\n0,3.0,1.0\n1,0.5,0.25\n"
+    assert (tmp_path / "metrics.csv").read_text() == "cycle,labeled,mIoU,worth\n0,4,0.125,0.75\n1,8,0.25,\n"
+    assert run.read_metrics(0) == {"cycle": 0, "labeled": 4, "mIoU": 0.125}
+
+
 def _hold(root: Path, ready, leave) -> None:
     with RunDirectory(root).lock():
         ready.set()

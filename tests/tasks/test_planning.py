@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from fake_planning import FRAMES, FakeDrives, write_drives
 from pytorch_lightning import Trainer
 
 from al_lightning.data import ActiveLearningDataModule, LabelPool
+from al_lightning.data.module import WholeUnits
 from al_lightning.driving import OBSTACLES, commanded_positions, footprints
 from al_lightning.losses import Imitation, VADLoss
 from al_lightning.metrics import OpenLoopPlanning
@@ -153,6 +155,33 @@ def test_a_row_out_of_order_is_refused(drives: FakeDrives) -> None:
     task.predict_step(first, 0)
     with pytest.raises(RuntimeError, match="row 2 has a past and must come right after row 1"):
         task.predict_step(third, 1)
+
+
+class Clips(FakeDrives):
+    """The same drives in pieces of three keyframes."""
+
+    def __init__(self, drives: FakeDrives) -> None:
+        super().__init__(str(drives.root), "train", drives.image_size)
+        self.unit_of = np.arange(len(drives)) // 3
+
+    def sample(self, row, **arguments):
+        sample = super().sample(row, **arguments)
+        sample.inputs.new_scene = torch.tensor(row % 3 == 0)
+        return sample
+
+
+def test_clips_are_planned_each_by_itself(drives: FakeDrives, predicted: torch.Tensor) -> None:
+    """Whatever clips a process is given; what came before a clip is forgotten."""
+    clips = Clips(drives)
+    together = predict(nano(), clips)
+    for rank in (0, 1):
+        share = WholeUnits(clips, clips.unit_of, 2, rank).rows
+        task = nano().eval()
+        with torch.no_grad():
+            plans = task.predict_step(collate([clips.sample(int(row), annotations=False) for row in share]), 0)
+        assert torch.allclose(plans, together[share], atol=1e-4)
+    assert torch.allclose(together[:3], predicted[:3], atol=1e-4)
+    assert not torch.allclose(together[3:6], predicted[3:6], atol=1e-4)
 
 
 def test_validation_measures_the_plans_of_all_rows_and_counts_road_users_alone(

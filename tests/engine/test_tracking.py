@@ -1,0 +1,38 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from al_lightning.engine import Tracker
+
+
+class RecordingRun:
+    """Stands for a W&B run."""
+
+    def __init__(self) -> None:
+        self.axes: dict[str, str | None] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+        self.axes[name] = step_metric
+
+    def log(self, row: dict[str, Any]) -> None:
+        self.rows.append(row)
+
+
+def test_the_curves_of_all_cycles_make_one_line_and_the_worth_is_over_the_labels(tmp_path: Path) -> None:
+    tracker, run = Tracker(tmp_path, "disabled", {}), RecordingRun()
+    tracker.representation(0, 7, {"worth": 0.5}, {"loss": torch.ones(2)})  # disabled: nothing happens
+    tracker.logger = SimpleNamespace(experiment=run)
+    tracker.representation(0, 7, {"worth": 0.5}, {"loss": torch.tensor([3.0, 2.0])})
+    tracker.representation(1, 14, {"worth": 0.75}, {"loss": torch.tensor([4.0, 1.0])})
+    assert run.axes == {"worth": "labeled"}
+    assert [row for row in run.rows if "worth" in row] == [
+        {"labeled": 7, "worth": 0.5},
+        {"labeled": 14, "worth": 0.75},
+    ]
+    line = [
+        (row["representation/cycle"], row["representation/loss"]) for row in run.rows if "representation/loss" in row
+    ]
+    assert line == [(0.5, 3.0), (1.0, 2.0), (1.5, 4.0), (2.0, 1.0)]
