@@ -261,6 +261,7 @@ def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Ca
         precision=options.precision,  # type: ignore[arg-type]  # a plain string here, checked by Lightning
         gradient_clip_val=options.gradient_clip_val,
         accumulate_grad_batches=options.accumulate_grad_batches,
+        sync_batchnorm=options.sync_batchnorm,
         log_every_n_steps=options.log_every_n_steps,
         deterministic=options.deterministic,
         enable_progress_bar=options.progress_bar,

@@ -78,6 +78,8 @@ class CameraInputs:
         post_rotation: (N, 3, 3) image augmentation, linear part.
         post_translation: (N, 3) image augmentation, offset, pixels.
         bda: (4, 4) augmentation of the ego frame (flips); the annotations are transformed likewise.
+        projection_shift: (N, 3) fourth column of a published projection matrix K [I | t], whose effect ``camera2ego``
+            holds already: for networks that are fed the numbers of the calibration. None for zeros.
     """
 
     images: Tensor
@@ -86,6 +88,7 @@ class CameraInputs:
     post_rotation: Tensor
     post_translation: Tensor
     bda: Tensor
+    projection_shift: Tensor | None = None
 
 
 @dataclass
@@ -95,10 +98,13 @@ class OccupancyAnnotations:
     Attributes:
         semantics: (X, Y, Z) uint8 class of each voxel; its value means nothing where ``mask`` is false.
         mask: (X, Y, Z) bool, the voxels that count in loss and metrics.
+        depth: (N, H, W) float32 depth that LiDAR measured at the pixels of the network's input, metres along the
+            camera's axis; 0 where it measured nothing. None where nothing is trained with it.
     """
 
     semantics: Tensor
     mask: Tensor
+    depth: Tensor | None = None
 
 
 @dataclass
@@ -133,16 +139,33 @@ class Batch(Generic[InputsT, AnnotationsT]):
 
 
 @dataclass
+class MaskStages:
+    """Masks and their classes, by which some networks classify voxels, after each of L stages; the last one counts.
+
+    Attributes:
+        class_logits: (L, B, Q, K + 1); softmax, the last class is "no object".
+        mask_logits: (L, B, Q, X', Y', Z') on the voxels of the labels or on coarser ones; sigmoid.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+
+
+@dataclass
 class OccupancyPrediction:
     """What an occupancy network says of a batch.
 
     Attributes:
         logits: (B, K, X, Y, Z); softmax over K is the class distribution of a voxel.
         features: (B, C, Y', X') bird's-eye-view features, the input of the head; None where the network has none.
+        masks: what the logits were made of; None where the network has no masks.
+        depth: (B, N, D, h, w) probabilities of the depth bins of every feature pixel; None where no loss reads them.
     """
 
     logits: Tensor
     features: Tensor | None = None
+    masks: MaskStages | None = None
+    depth: Tensor | None = None
 
 
 @dataclass

@@ -85,8 +85,8 @@ class TinyNetwork(nn.Module):
 
 
 class CrossEntropy(nn.Module):
-    def forward(self, logits: Tensor, annotations: OccupancyAnnotations) -> Tensor:
-        return nn.functional.cross_entropy(logits, annotations.semantics.long())
+    def forward(self, prediction: OccupancyPrediction, annotations: OccupancyAnnotations) -> dict[str, Tensor]:
+        return {"cross_entropy": nn.functional.cross_entropy(prediction.logits, annotations.semantics.long())}
 
 
 class Accuracy(Metric):

@@ -1,6 +1,7 @@
 """Every experiment file runs from end to end on a small data set in the real format."""
 
 import csv
+import itertools
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,15 @@ SMALL = ("loop.cycles=2", "loop.seed_size=2", "loop.budget=2", "trainer.max_epoc
 NANO = "task.network={_target_: al_lightning.models.flashocc_nano, grid: '${data.grid}', image_size: [32, 96]}"
 OWN = {
     "occupancy_kitti": (),
+    "occformer_kitti_mini": ("task.loss.points=64", "loader.batch_size=2"),
+    # The network is too large for a test, and the frames have no scans.
+    "occformer_kitti": (
+        "data.grid.shape=[64,64,8]",
+        "data.depth=voxels",
+        "task.network={_target_: al_lightning.models.occformer_nano, grid: '${data.grid}', image_size: [32, 96]}",
+        "task.loss.points=64",
+        "loader.batch_size=2",
+    ),
     "occupancy_sim": (),
     # The split's tokens are nuScenes' own, and the network is too large for a test.
     "occupancy_nuscenes": (
@@ -34,10 +44,18 @@ def semantickitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("acquisition", ["random", "entropy", "coreset", "cas"])
-@pytest.mark.parametrize("experiment", OWN)
+@pytest.mark.parametrize(
+    ("experiment", "acquisition"),
+    [
+        *itertools.product(
+            (name for name in OWN if name.startswith("occupancy")), ("random", "entropy", "coreset", "cas")
+        ),
+        ("occformer_kitti", "coreset"),
+        ("occformer_kitti_mini", "cas"),
+    ],
+)
 def test_it_runs(experiment: str, acquisition: str, semantickitti: Path, tiny_world: Path, tmp_path: Path) -> None:
-    root = semantickitti if experiment == "occupancy_kitti" else tiny_world
+    root = semantickitti if "kitti" in experiment else tiny_world
     words = [f"experiment={experiment}", f"acquisition={acquisition}", f"data.root={root}", *SMALL, *OWN[experiment]]
     before = sorted(tiny_world.rglob("*"))
     words += ["prepare.preset=tiny"] if experiment == "occupancy_sim" else []
@@ -50,7 +68,7 @@ def test_it_runs(experiment: str, acquisition: str, semantickitti: Path, tiny_wo
 
 
 def test_all_occupancy_experiments_are_tried() -> None:
-    assert {name for name in options(CONFIGS, "experiment") if name.startswith("occupancy")} == set(OWN)
+    assert {name for name in options(CONFIGS, "experiment") if name.startswith("occ")} == set(OWN)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ class TrainerConfig:
     precision: str = _key("32-true, bf16-mixed, 16-mixed, ...", "32-true")
     gradient_clip_val: float | None = _key("largest L2 norm of the gradient, or null", None)
     accumulate_grad_batches: int = _key("batches to an optimizer step", 1)
+    sync_batchnorm: bool = _key("batch norms over the batches of all processes together (SyncBatchNorm)", False)
     log_every_n_steps: int = _key("steps between two logged training losses", 10)
     checkpoint_every_n_epochs: int = _key("epochs between two checkpoints: what a killed run may have to repeat", 1)
     deterministic: bool = _key("insist on deterministic kernels, so that a resumed run is equal bit for bit", True)

@@ -8,13 +8,14 @@ Files: ``sequences/SS/`` with ``calib.txt``, ``image_2/NNNNNN.png`` (left colour
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from al_lightning.data.depth_maps import depth_maps
 from al_lightning.data.images import (
     ImageJitter,
     augment_image,
@@ -31,6 +32,8 @@ from al_lightning.data.semantickitti_files import (
     read_calibration,
     read_invalid,
     read_label,
+    read_scan,
+    read_scan_voxels,
 )
 from al_lightning.data.voxels import Pooling, check_grid, flip_matrix, flip_volume, pool_any, pool_semantics
 from al_lightning.types import IGNORE, CameraInputs, DataFileError, OccupancyAnnotations, Sample, VoxelGrid
@@ -40,8 +43,11 @@ logger = logging.getLogger(__name__)
 SPLITS = {
     "train": ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10"),
     "val": ("08",),
+    "test": tuple(f"{number}" for number in range(11, 22)),
 }
 DEFAULT_JITTER = ImageJitter()
+DepthSource = Literal["scan", "voxels"]
+_DEPTH_SOURCES = {"scan": ("velodyne", read_scan), "voxels": ("voxels", read_scan_voxels)}  # folder, reader
 
 
 class SemanticKITTI:
@@ -52,13 +58,18 @@ class SemanticKITTI:
     Args:
         root: folder that holds ``sequences`` (or ``dataset/sequences``, as the official archive does).
         grid: voxels of the labels; the range of the benchmark, its 256 x 256 x 32 voxels or a divisor of each.
-        split: ``train`` (00-07, 09, 10) or ``val`` (08); sequences that are not on disk are passed over.
+        split: ``train`` (00-07, 09, 10), ``val`` (08) or ``test`` (11-21, without labels); sequences that are not on
+            disk are passed over.
         image_size: (H, W) of the network's input, pixels.
         sequences: names of the sequences to use instead of the split's, such as ["00", "08"]; all must exist.
         pooling: how fine labels become coarse ones (`voxels.pool_semantics`).
         jitter: ranges of the image augmentation.
         flip_x: probability of mirroring the ego frame along x, about the middle of the grid.
         flip_y: probability of mirroring it along y.
+        flip_z: probability of mirroring it along z.
+        depth: what measured depth is made from (`OccupancyAnnotations.depth`): ``scan``, the LiDAR scan of the frame in
+            ``velodyne/NNNNNN.bin``; ``voxels``, the middles of the voxels that the scan touches, for want of the scan
+            itself; None for no depth.
 
     Attributes:
         units: frames, such as "08/000003", sorted.
@@ -85,6 +96,8 @@ class SemanticKITTI:
         jitter: ImageJitter = DEFAULT_JITTER,
         flip_x: float = 0.0,
         flip_y: float = 0.5,
+        flip_z: float = 0.0,
+        depth: DepthSource | None = None,
     ) -> None:
         self.root, self.grid, self.split, self.pooling, self.jitter = (
             Path(root).expanduser(),
@@ -94,7 +107,7 @@ class SemanticKITTI:
             jitter,
         )
         self.image_size = checked_image_size(image_size)
-        self.flip = (flip_x, flip_y)
+        self.flip, self.depth = (flip_x, flip_y, flip_z), depth
         self.class_names = CLASS_NAMES
         self._check_arguments()
         self._folder, found = self._find_frames(sequences)
@@ -111,7 +124,9 @@ class SemanticKITTI:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}, got '{self.split}'")
         if self.pooling not in get_args(Pooling):
             raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got '{self.pooling}'")
-        for name, probability in zip(("flip_x", "flip_y"), self.flip, strict=True):
+        if self.depth is not None and self.depth not in _DEPTH_SOURCES:
+            raise ValueError(f"depth must be one of {', '.join(_DEPTH_SOURCES)} or null, got '{self.depth}'")
+        for name, probability in zip(("flip_x", "flip_y", "flip_z"), self.flip, strict=True):
             if not 0 <= probability <= 1:
                 raise ValueError(f"{name} must be a probability, got {probability}")
 
@@ -173,12 +188,16 @@ class SemanticKITTI:
             post_rotation=post_rotation[None],
             post_translation=post_translation[None],
             bda=flip_matrix(self.grid, axes),
+            projection_shift=calibration.projection_shift[None],
         )
         sample: Sample[CameraInputs, OccupancyAnnotations] = Sample(row, inputs)
         if annotations or label_mask:
             invalid = read_invalid(files["invalid"])
             if annotations:
                 sample.annotations = self._annotations(files["label"], invalid, axes)
+                if self.depth is not None:
+                    _, read_points = _DEPTH_SOURCES[self.depth]
+                    sample.annotations.depth = depth_maps(read_points(files[self.depth]), inputs)
             if label_mask:
                 sample.label_mask = flip_volume(pool_any(~invalid, self.grid.shape), axes)
         return sample
@@ -192,21 +211,27 @@ class SemanticKITTI:
     def _files(self, unit: int) -> dict[str, Path]:
         sequence, frame = self.units[unit].split("/")
         folder = self._folder / sequence
-        return {
+        files = {
             "image": folder / "image_2" / f"{frame}.png",
             "calibration": folder / "calib.txt",
             "label": folder / "voxels" / f"{frame}.label",
             "invalid": folder / "voxels" / f"{frame}.invalid",
         }
+        if self.depth is not None:
+            files[self.depth] = folder / _DEPTH_SOURCES[self.depth][0] / f"{frame}.bin"
+        return files
 
     def paths(self, unit: int) -> dict[str, str]:
-        """``image``, ``calibration``, ``label`` and ``invalid`` of a frame, relative to the root."""
+        """``image``, ``calibration``, ``label``, ``invalid`` and the source of depth, relative to the root."""
         return {name: path.relative_to(self.root).as_posix() for name, path in self._files(unit).items()}
 
     def label_problems(self, unit: int) -> list[str]:
-        """What is wrong with the label files of a frame: missing, unreadable, of the wrong size, unknown raw ids."""
+        """What is wrong with what is trained with: missing, unreadable, of the wrong size, unknown raw ids."""
         files, problems = self._files(unit), []
-        for name, read in (("label", read_label), ("invalid", read_invalid)):
+        readers: dict[str, Callable[[Path], object]] = {"label": read_label, "invalid": read_invalid}
+        if self.depth is not None:
+            readers[self.depth] = _DEPTH_SOURCES[self.depth][1]
+        for name, read in readers.items():
             try:
                 read(files[name])
             except DataFileError as error:

@@ -2,6 +2,7 @@
 
 from al_lightning.losses.class_counts import OCC3D_NUSCENES_VOXELS, SEMANTICKITTI_VOXELS
 from al_lightning.losses.imitation import Imitation
+from al_lightning.losses.occformer import OccFormerLoss
 from al_lightning.losses.occupancy import (
     OccupancyCrossEntropy,
     log_frequency_weights,
@@ -15,6 +16,7 @@ __all__ = [
     "OCC3D_NUSCENES_VOXELS",
     "SEMANTICKITTI_VOXELS",
     "Imitation",
+    "OccFormerLoss",
     "OccupancyCrossEntropy",
     "SafetyContrastive",
     "VADLoss",

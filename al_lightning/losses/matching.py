@@ -64,10 +64,15 @@ def one_hot_targets(shape: tuple[int, ...], queries: Tensor, labels: Tensor) -> 
     return targets
 
 
-def average_count(count: int, device: torch.device) -> float:
-    """How many truths a process has on average, at least 1: what losses of matched queries are divided by."""
-    total = torch.tensor(float(count), device=device)
+def average_total(total: Tensor) -> Tensor:
+    """The mean of a scalar over all processes."""
     if dist.is_available() and dist.is_initialized():
+        total = total.clone()
         dist.all_reduce(total)
         total /= dist.get_world_size()
-    return max(float(total), 1.0)
+    return total
+
+
+def average_count(count: int, device: torch.device) -> float:
+    """How many truths a process has on average, at least 1: what losses of matched queries are divided by."""
+    return max(float(average_total(torch.tensor(float(count), device=device))), 1.0)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from al_lightning.losses.class_counts import OCC3D_NUSCENES_VOXELS, SEMANTICKITTI_VOXELS
-from al_lightning.types import IGNORE, OccupancyAnnotations
+from al_lightning.types import IGNORE, OccupancyAnnotations, OccupancyPrediction
 
 _PUBLISHED = {"occ3d_nuscenes": OCC3D_NUSCENES_VOXELS, "semantickitti": SEMANTICKITTI_VOXELS}
 _EPS = torch.finfo(torch.float32).eps
@@ -48,6 +48,19 @@ def log_frequency_weights(class_frequency: Sequence[float]) -> Tensor:
     if rare or not class_frequency:
         raise ValueError(f"class_frequency needs a count above 1 for every class; not so for classes {rare}")
     return 1 / torch.log(torch.tensor(class_frequency, dtype=torch.float64) + 0.001).float()
+
+
+def voxel_counts(class_frequency: Sequence[float] | str) -> Sequence[float]:
+    """Voxels of each class, where a name takes the published ones.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if not isinstance(class_frequency, str):
+        return class_frequency
+    if class_frequency not in _PUBLISHED:
+        raise ValueError(f"class_frequency '{class_frequency}' is none of {', '.join(_PUBLISHED)}")
+    return _PUBLISHED[class_frequency]
 
 
 _BALANCES = {"log": log_frequency_weights, "sqrt": sqrt_frequency_weights}
@@ -122,16 +135,13 @@ class OccupancyCrossEntropy(nn.Module):
         super().__init__()
         if balance not in _BALANCES:
             raise ValueError(f"balance must be one of {', '.join(_BALANCES)}, got {balance!r}")
-        if isinstance(class_frequency, str):
-            if class_frequency not in _PUBLISHED:
-                raise ValueError(f"class_frequency '{class_frequency}' is none of {', '.join(_PUBLISHED)}")
-            class_frequency = _PUBLISHED[class_frequency]
-        weight = None if class_frequency is None else _BALANCES[balance](class_frequency)
+        weight = None if class_frequency is None else _BALANCES[balance](voxel_counts(class_frequency))
         # A buffer moves with the module; not persistent, since official checkpoints do not hold it.
         self.register_buffer("class_weight", weight, persistent=False)
         self.use_mask = use_mask
 
-    def forward(self, logits: Tensor, annotations: OccupancyAnnotations) -> Tensor:
-        """Logits (B, K, X, Y, Z) and batched annotations to a scalar."""
+    def forward(self, prediction: OccupancyPrediction, annotations: OccupancyAnnotations) -> dict[str, Tensor]:
+        """The prediction of a batch and its annotations to ``cross_entropy``, a scalar."""
         mask = annotations.mask if self.use_mask else None
-        return occupancy_cross_entropy(logits, annotations.semantics, mask, self.class_weight)
+        loss = occupancy_cross_entropy(prediction.logits, annotations.semantics, mask, self.class_weight)
+        return {"cross_entropy": loss}

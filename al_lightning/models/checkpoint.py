@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from al_lightning.types import DataFileError
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True) -> None:
+def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True, prefix: str = "") -> None:
     """Copy the weights of a file into a model.
 
     The file holds a state dict, plain or under ``state_dict`` (official checkpoints; their EMA files too, beside
@@ -24,12 +24,15 @@ def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True) -> 
         path: the file; read without running code from it (``weights_only``).
         strict: every key must be there with its shape, and no other. Otherwise what fits is loaded, and a warning lists
             the rest.
+        prefix: what the keys of this model begin with in the file, such as ``backbone.`` in a file of a classifier; all
+            others are passed over.
 
     Raises:
         DataFileError: the file is missing, unreadable or holds no state dict.
         ValueError: keys or shapes differ (strict), or nothing fits.
     """
-    state = _read_state(Path(path))
+    content = _read_state(Path(path))
+    state = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}
     own = model.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

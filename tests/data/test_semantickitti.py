@@ -10,8 +10,17 @@ import torch
 from fake_semantickitti import COLORS, IMAGE_SIZE, P2, TR, write_semantickitti
 
 from al_lightning.data import SemanticKITTI
+from al_lightning.data.depth_maps import depth_maps
 from al_lightning.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageJitter
-from al_lightning.data.semantickitti_files import NATIVE_GRID, read_calibration, read_invalid, read_label
+from al_lightning.data.semantickitti_files import (
+    NATIVE_GRID,
+    read_calibration,
+    read_invalid,
+    read_label,
+    read_scan,
+    read_scan_voxels,
+    write_label,
+)
 from al_lightning.data.voxels import IGNORE, pool_any
 from al_lightning.types import DataFileError, VoxelGrid, collate
 
@@ -89,6 +98,7 @@ def test_sample_has_the_shapes_of_the_vocabulary(pristine):
         "post_rotation": (1, 3, 3),
         "post_translation": (1, 3),
         "bda": (4, 4),
+        "projection_shift": (1, 3),
     }
     assert {value.dtype for value in vars(sample.inputs).values()} == {torch.float32}
     assert (sample.annotations.semantics.dtype, sample.annotations.mask.dtype) == (torch.uint8, torch.bool)
@@ -310,7 +320,7 @@ def test_chance_comes_from_the_generator_alone(pristine):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "test"}, "split must be one of train, val"),
+        ({"split": "valid"}, "split must be one of train, val, test"),
         ({"grid": VoxelGrid((0, -25.6, -2), (51.2, 25.6, 4.4), (100, 128, 16))}, r"grid\.shape must divide"),
         ({"grid": VoxelGrid((0, -25.6, -2), (51.2, 25.6, 4.4), (512, 256, 32))}, r"grid\.shape must divide"),
         ({"grid": VoxelGrid((-51.2, -51.2, -2), (51.2, 51.2, 4.4), (64, 64, 8))}, "must span"),
@@ -413,3 +423,91 @@ def test_readers_alone(pristine):
     assert read_label(voxels / "000000.label").shape == read_invalid(voxels / "000000.invalid").shape == (256, 256, 32)
     K = read_calibration(pristine / "sequences/00/calib.txt").intrinsics
     np.testing.assert_allclose(K, P2[:, :3], rtol=1e-6)
+
+
+class TestDepth:
+    def write_scans(self, root):
+        """Points at the middles of the voxels of each ``.bin``, with an intensity."""
+        for path in sorted(root.glob("sequences/*/voxels/*.bin")):
+            points = read_scan_voxels(path)
+            folder = path.parents[1] / "velodyne"
+            folder.mkdir(exist_ok=True)
+            np.c_[points, np.full(len(points), 0.5)].astype("<f4").tofile(folder / path.name)
+
+    def test_without_a_source_there_is_none(self, pristine):
+        assert dataset(pristine).sample(0).annotations.depth is None
+
+    def test_voxels_lie_where_the_bits_are(self, pristine):
+        voxels = pristine / "sequences/00/voxels"
+        points = read_scan_voxels(voxels / "000000.bin")
+        occupied = np.fromfile(voxels / "000000.label", dtype="<u2").reshape(NATIVE_GRID.shape) != 0
+        index = ((points - NATIVE_GRID.lower) / 0.2).astype(int)
+        assert len(points) == occupied.sum()
+        assert occupied[tuple(index.T)].all()
+        np.testing.assert_allclose((points - NATIVE_GRID.lower) / 0.2 % 1, 0.5, atol=1e-3)
+
+    def test_scans_and_voxels_with_the_augmentation_of_the_image(self, root):
+        self.write_scans(root)
+        for seed in (None, 3):
+            generators = [None if seed is None else np.random.default_rng(seed) for _ in range(2)]
+            samples = [
+                dataset(root, depth=source, flip_z=1.0).sample(0, generator=generator)
+                for source, generator in zip(("scan", "voxels"), generators, strict=True)
+            ]
+            maps = [sample.annotations.depth for sample in samples]
+            assert maps[0].shape == (1, *IMAGE_SIZE)
+            assert (maps[0] > 0).float().mean() > 0.2
+            assert torch.equal(*maps)
+            expected = depth_maps(read_scan(root / "sequences/00/velodyne/000000.bin"), samples[0].inputs)
+            assert torch.equal(maps[0], expected)
+
+    def test_the_pool_needs_no_scan(self, pristine, openings):
+        sample = dataset(pristine, depth="scan").sample(0, annotations=False, label_mask=True)
+        assert sample.annotations is None
+        assert not [name for name in openings if "velodyne" in name]
+
+    def test_missing_and_damaged_scans_are_named(self, root):
+        subject = dataset(root, depth="scan")
+        assert subject.paths(0)["scan"] == "sequences/00/velodyne/000000.bin"
+        assert ["velodyne/000000.bin" in problem for problem in subject.label_problems(0)] == [True]
+        self.write_scans(root)
+        assert subject.label_problems(0) == []
+        (root / "sequences/00/velodyne/000000.bin").write_bytes(b"12345678")
+        assert "points of four numbers" in subject.label_problems(0)[0]
+        with pytest.raises(DataFileError, match="points of four numbers"):
+            subject.sample(0)
+
+    def test_unknown_source(self, pristine):
+        with pytest.raises(ValueError, match="depth must be one of scan, voxels"):
+            dataset(pristine, depth="radar")
+
+
+def test_flips_along_z_turn_labels_and_frame(pristine):
+    plain = dataset(pristine, flip_y=0.0).sample(0)
+    turned = dataset(pristine, flip_y=0.0, flip_z=1.0, jitter=NO_JITTER).sample(0, generator=np.random.default_rng(0))
+    assert torch.equal(turned.annotations.semantics, plain.annotations.semantics.flip(2))
+    top = turned.inputs.bda @ torch.tensor([1.0, 2.0, 4.4, 1.0])
+    torch.testing.assert_close(top, torch.tensor([1.0, 2.0, -2.0, 1.0]))
+
+
+def test_the_published_projection_can_be_put_together_again(pristine):
+    inputs = dataset(pristine).sample(0, annotations=False).inputs
+    np.testing.assert_allclose(inputs.projection_shift[0], P2[:, 3], rtol=1e-6)
+
+
+class TestPredictions:
+    @pytest.mark.parametrize("shape", [NATIVE_GRID.shape, (64, 64, 8), (32, 128, 1)])
+    def test_what_is_written_is_read_back(self, tmp_path, shape):
+        semantics = np.random.default_rng(0).integers(0, 20, shape).astype(np.uint8)
+        write_label(tmp_path / "000000.label", semantics)
+        read = read_label(tmp_path / "000000.label")
+        fine = np.kron(semantics, np.ones([n // c for n, c in zip(NATIVE_GRID.shape, shape, strict=True)], np.uint8))
+        np.testing.assert_array_equal(read, fine)
+
+    @pytest.mark.parametrize(
+        ("semantics", "message"),
+        [(np.zeros((60, 64, 8)), "divides"), (np.zeros((64, 64)), "divides"), (np.full((64, 64, 8), 255), "classes")],
+    )
+    def test_what_is_no_prediction_is_refused(self, tmp_path, semantics, message):
+        with pytest.raises(ValueError, match=message):
+            write_label(tmp_path / "000000.label", semantics.astype(np.uint8))

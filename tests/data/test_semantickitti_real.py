@@ -9,6 +9,7 @@ import yaml
 from PIL import Image
 
 from al_lightning.data import SemanticKITTI
+from al_lightning.data.semantickitti import SPLITS
 from al_lightning.data.semantickitti_files import NATIVE_GRID, RAW_IDS
 from al_lightning.data.voxels import IGNORE
 from al_lightning.types import VoxelGrid
@@ -39,11 +40,15 @@ def test_the_label_map_is_the_official_one(official):
     ours = {raw_id: class_id for class_id, raw_ids in RAW_IDS.items() for raw_id in raw_ids}
     theirs = official["learning_map"]
     assert ours == {raw: IGNORE if c == 0 and raw != 0 else c for raw, c in theirs.items()}
+    assert {class_id: raw_ids[0] for class_id, raw_ids in RAW_IDS.items() if class_id != IGNORE} == official[
+        "learning_map_inv"
+    ]
     names = [official["labels"][official["learning_map_inv"][c]] for c in range(1, 20)]
     assert list(SemanticKITTI.CLASS_NAMES[1:]) == names
     splits = {
         name: tuple(f"{n:02d}" for n in official["split"][key]) for name, key in (("train", "train"), ("val", "valid"))
     }
+    assert SPLITS["test"] == tuple(f"{n:02d}" for n in official["split"]["test"])
     for name, expected in splits.items():
         assert SemanticKITTI(str(ROOT), COARSE, split=name).sequences == expected
 

@@ -15,11 +15,17 @@ from al_lightning.losses import (
     log_frequency_weights,
     occupancy_cross_entropy,
 )
-from al_lightning.types import OccupancyAnnotations
+from al_lightning.types import OccupancyAnnotations, OccupancyPrediction
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "data" / "golden" / "published_numbers.json"
 EPS = 1.1920929e-7
 GRID = (3, 2, 4)
+
+
+def of_annotations(module, logits, annotations):
+    """The only term of the loss of these logits."""
+    (loss,) = module(OccupancyPrediction(logits), annotations).values()
+    return loss
 
 
 def random_case(seed, B=2, K=5, ignored=True):
@@ -64,7 +70,7 @@ def test_matches_a_loop(seed, balanced, masked):
 def test_even_logits_cost_the_logarithm_of_the_number_of_classes():
     labels = OccupancyAnnotations(torch.zeros(1, *GRID, dtype=torch.uint8), torch.ones(1, *GRID, dtype=torch.bool))
     for loss in (OccupancyCrossEntropy(), OccupancyCrossEntropy([10.0] * 7), OccupancyCrossEntropy(use_mask=False)):
-        assert loss(torch.zeros(1, 7, *GRID), labels).item() == pytest.approx(math.log(7), rel=1e-5)
+        assert of_annotations(loss, torch.zeros(1, 7, *GRID), labels).item() == pytest.approx(math.log(7), rel=1e-5)
 
 
 def test_nothing_outside_the_mask_counts():
@@ -82,7 +88,8 @@ def test_nothing_outside_the_mask_counts():
 
 def test_without_mask_every_voxel_counts():
     logits, semantics, mask = (torch.from_numpy(array) for array in random_case(1, ignored=False))
-    loss = OccupancyCrossEntropy(use_mask=False)(logits, OccupancyAnnotations(semantics, torch.zeros_like(mask)))
+    annotations = OccupancyAnnotations(semantics, torch.zeros_like(mask))
+    loss = of_annotations(OccupancyCrossEntropy(use_mask=False), logits, annotations)
     expected = brute_force(logits.numpy(), semantics.numpy(), np.ones(mask.shape, dtype=bool))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
 
@@ -93,7 +100,7 @@ def test_a_batch_without_labels_has_no_loss_and_no_gradient(frequency, reason):
     logits = torch.randn(2, 5, *GRID, requires_grad=True)
     semantics = torch.full((2, *GRID), 255 if reason == "ignored" else 1, dtype=torch.uint8)
     mask = torch.full((2, *GRID), reason == "ignored")
-    loss = OccupancyCrossEntropy(frequency)(logits, OccupancyAnnotations(semantics, mask))
+    loss = of_annotations(OccupancyCrossEntropy(frequency), logits, OccupancyAnnotations(semantics, mask))
     loss.backward()
     assert loss.item() == 0.0
     assert torch.equal(logits.grad, torch.zeros_like(logits))

@@ -129,3 +129,13 @@ def test_a_named_size_starts_from_a_file(tmp_path):
     torch.save({"state_dict": trained.state_dict()}, tmp_path / "weights.pth")
     again = flashocc_m0(grid, **arguments, checkpoint=str(tmp_path / "weights.pth"))
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in trained.state_dict().items())
+
+
+def test_a_part_of_a_larger_network_by_its_prefix(tmp_path, source):
+    state = {f"backbone.{key}": value for key, value in source.state_dict().items()} | {"head.fc.weight": torch.ones(2)}
+    torch.save({"state_dict": state}, tmp_path / "weights.pth")
+    target = network()
+    load_checkpoint(target, tmp_path / "weights.pth", prefix="backbone.")
+    assert equal(target, source)
+    with pytest.raises(ValueError, match="nothing in checkpoint"):
+        load_checkpoint(target, tmp_path / "weights.pth", prefix="trunk.")

@@ -28,7 +28,13 @@ class Attention(nn.Module):
         self.dropout_layer = nn.Dropout(dropout)
 
     def forward(
-        self, query: Tensor, key: Tensor, query_pos: Tensor, key_pos: Tensor, ignored: Tensor | None = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_pos: Tensor,
+        key_pos: Tensor,
+        ignored: Tensor | None = None,
+        blocked: Tensor | None = None,
     ) -> Tensor:
         """Attend.
 
@@ -38,11 +44,21 @@ class Attention(nn.Module):
             query_pos: (B, Q, C).
             key_pos: (B, S, C).
             ignored: (B, S) bool, keys that no query may see; None for none.
+            blocked: (B, Q, S) bool, keys that a query may not see; None for none.
 
         Returns:
             (B, Q, C).
         """
-        read, _ = self.attn(query + query_pos, key + key_pos, key, key_padding_mask=ignored, need_weights=False)
+        if blocked is not None:
+            blocked = blocked.repeat_interleave(self.attn.num_heads, dim=0)
+        read, _ = self.attn(
+            query + query_pos,
+            key + key_pos,
+            key,
+            key_padding_mask=ignored,
+            attn_mask=blocked,
+            need_weights=False,
+        )
         out: Tensor = self.dropout_layer(read) + query
         return out
 
