@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,7 +15,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException  # type: ignore[attr-defined]
+from pytorch_lightning.utilities.exceptions import (  # type: ignore[attr-defined]
+    MisconfigurationException,
+    SIGTERMException,
+)
 from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
@@ -78,7 +82,8 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
         config_dir: folder of the configuration files.
 
     Returns:
-        Exit status: 0 done (or waiting for an external oracle), 1 failed, 2 wrong use or configuration.
+        Exit status: 0 done (or waiting for an external oracle), 1 failed, 2 wrong use or configuration, 130 and 143
+        stopped by SIGINT and SIGTERM.
     """
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
     if {"--help", "-h"} & set(arguments):
@@ -100,10 +105,13 @@ def main(arguments: Sequence[str], config_dir: Path) -> int:
         console.print(f"[red]error:[/red] {escape(str(error))}")
         return 1
     except (KeyboardInterrupt, SystemExit) as stop:
+        if isinstance(stop, SIGTERMException):  # a SystemExit that would say all went well
+            console.print("terminated; the same command goes on from here")
+            return 128 + signal.SIGTERM
         if not isinstance(stop.__context__ or stop, KeyboardInterrupt):  # the Trainer turns it into a SystemExit
             raise
         console.print("interrupted; the same command goes on from here")
-        return 130
+        return 128 + signal.SIGINT
     return 0
 
 

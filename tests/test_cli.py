@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from pytorch_lightning import Trainer
 from wandb.proto import wandb_internal_pb2
 
 from al_lightning import cli
+from al_lightning.tasks import OccupancyTask
 from al_lightning.types import Summary
 
 Run = Callable[..., int]
@@ -357,6 +359,25 @@ def test_control_c_ends_with_a_word_and_the_run_goes_on_later(
         handler = signal.getsignal(signal.SIGINT)
         assert run() == 130
         signal.signal(signal.SIGINT, handler)
+    assert "goes on from here" in capsys.readouterr().out
+    assert run() == 0
+    assert len(rows(tmp_path / "run/metrics.csv")) == 3
+
+
+def test_a_terminated_run_does_not_say_that_it_is_done(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = OccupancyTask.training_step
+
+    def terminated(self: OccupancyTask, *arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+        return train(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OccupancyTask, "training_step", terminated)
+        handler = signal.getsignal(signal.SIGTERM)
+        assert run() == 143
+        signal.signal(signal.SIGTERM, handler)
     assert "goes on from here" in capsys.readouterr().out
     assert run() == 0
     assert len(rows(tmp_path / "run/metrics.csv")) == 3
