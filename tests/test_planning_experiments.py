@@ -38,6 +38,7 @@ OWN = {
         "data.version=v1.0-sim", "task.network={_target_: al_lightning.models.vad_nano}", "task.passes=2",
     ),
     "planning_status": ("data=simulated_driving",),
+    "planning_status_sim": ("prepare.preset=tiny",),
 }  # fmt: skip
 ROWS = list(itertools.product((1.0, 0.0), repeat=3))[:-1]
 """Weights of safety, rarity and uncertainty: the rows of Table 1 but the baseline, which is random."""
