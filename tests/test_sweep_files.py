@@ -42,7 +42,8 @@ def test_every_run_can_be_composed(path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert config["tracking"]["mode"] == "online"
         wanted = config["loop"]["seed_size"] + config["loop"]["budget"] * (config["loop"]["cycles"] - 1)
         assert wanted <= {"paper": {"occupancy_nuscenes": 23574, "planning_nuscenes": 700, "occformer_kitti": 3834},
-                          "sim": {"occupancy_sim": 576, "planning_status_sim": 72}, "small": {"occformer_kitti_mini": 40}}[
+                          "sim": {"occupancy_sim": 576, "planning_status_sim": 72},
+                          "small": {"occformer_kitti_mini": 40}}[
             path.stem.rpartition("_")[2]
         ][config["experiment"]]  # fmt: skip
 
