@@ -31,7 +31,7 @@ class SceneEncoder(nn.Module):
         dropout: rate of dropout after attention and feed-forward, on their hidden units and on the attention weights.
 
     Raises:
-        ValueError: a size is not positive, or the heads do not divide the channels.
+        ValueError: a size is not positive, the heads do not divide the channels, or dropout lies outside [0, 1).
     """
 
     def __init__(
@@ -45,10 +45,11 @@ class SceneEncoder(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(horizon, channels, dim, layers, heads, feedforward) < 1 or channels % heads:
+        if min(horizon, channels, dim, layers, heads, feedforward) < 1 or channels % heads or not 0 <= dropout < 1:
             raise ValueError(
-                f"sizes must be positive and heads divide channels, got horizon {horizon}, channels {channels}, "
-                f"dim {dim}, layers {layers}, heads {heads}, feedforward {feedforward}"
+                "sizes must be positive, heads divide channels and dropout lie in [0, 1), got "
+                f"horizon {horizon}, channels {channels}, dim {dim}, layers {layers}, heads {heads}, "
+                f"feedforward {feedforward}, dropout {dropout}"
             )
         self.embed = nn.Sequential(nn.Linear(2, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
         self.position = nn.Parameter(torch.empty(horizon, channels))
@@ -83,10 +84,10 @@ class _Layer(nn.Module):
         super().__init__()
         self.attention = _Attention(channels, heads, dropout)
         self.feedforward = nn.Sequential(
-            nn.Linear(channels, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, channels)
+            nn.Linear(channels, hidden), nn.ReLU(), _Dropout(dropout), nn.Linear(hidden, channels)
         )
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
-        self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in range(2))
+        self.dropouts = nn.ModuleList(_Dropout(dropout) for _ in range(2))
 
     def forward(self, queries: Tensor, steps: Tensor) -> Tensor:
         """Steps to compute (B, Q, C) out of all steps (B, H, C), to (B, Q, C)."""
@@ -105,19 +106,42 @@ class _Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.query = nn.Linear(channels, channels)
-        self.key = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels, bias=False)  # softmax would cancel it
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = _Dropout(dropout)
 
     def forward(self, queries: Tensor, steps: Tensor) -> Tensor:
         """(B, Q, C) attend to (B, H, C), to (B, Q, C)."""
+        out: Tensor = self.out((self._one if queries.shape[1] == 1 else self._all)(queries, steps))
+        return out
+
+    def _all(self, queries: Tensor, steps: Tensor) -> Tensor:
         query, key, value = (self._split(part) for part in (self.query(queries), self.key(steps), self.value(steps)))
         weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
-        attended = (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
-        out: Tensor = self.out(attended)
-        return out
+        return (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
+
+    def _one(self, queries: Tensor, steps: Tensor) -> Tensor:
+        """The same for Q = 1, without keys and values of every step.
+
+        Their linear layers are applied to the query, as q . W_k s = (W_k^T q) . s, and to the weighted sum of steps.
+        """
+        B, C = len(steps), steps.shape[-1]
+        key, value = (layer.weight.view(self.heads, -1, C) for layer in (self.key, self.value))
+        query = torch.bmm(self.query(queries).view(B, self.heads, -1).transpose(0, 1), key).transpose(0, 1)
+        weights = self.dropout((torch.bmm(query, steps.transpose(1, 2)) * key.shape[1] ** -0.5).softmax(dim=-1))
+        attended = torch.bmm(torch.bmm(weights, steps).transpose(0, 1), value.transpose(1, 2)).transpose(0, 1)
+        bias = weights.sum(-1, keepdim=True) * self.value.bias.view(self.heads, -1)
+        return (attended + bias).reshape(B, 1, C)
 
     def _split(self, values: Tensor) -> Tensor:
         """(B, steps, C) to (B, N, steps, C / N)."""
         return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
+
+
+class _Dropout(nn.Dropout):
+    """Draws uniform numbers, on a CPU twice as fast as `torch.bernoulli`, which `nn.Dropout` draws."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Zero a share p of the values and scale the others, in training."""
+        return values * (torch.rand_like(values) >= self.p) * (1 / (1 - self.p)) if self.training else values

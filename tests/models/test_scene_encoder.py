@@ -21,7 +21,8 @@ def reference(encoder):
         attention = layer.attention
         parts = attention.query, attention.key, attention.value
         other.self_attn.in_proj_weight.data = torch.cat([part.weight for part in parts])
-        other.self_attn.in_proj_bias.data = torch.cat([part.bias for part in parts])
+        biases = attention.query.bias, torch.randn(128), attention.value.bias  # that of the keys has no effect
+        other.self_attn.in_proj_bias.data = torch.cat(biases)
         other.self_attn.out_proj.load_state_dict(attention.out.state_dict())
         other.linear1.load_state_dict(layer.feedforward[0].state_dict())
         other.linear2.load_state_dict(layer.feedforward[3].state_dict())
@@ -78,6 +79,26 @@ def test_all_randomness_is_in_dropout_modules(encoder):
         assert torch.equal(encoder(error), encoder.eval()(error))
 
 
+def test_one_query_is_attended_as_the_last_of_all(encoder):
+    """Also when dropout keeps the attention weights from summing to 1."""
+
+    class Fixed(nn.Module):
+        def forward(self, weights):
+            return weights * torch.tensor([0.0, 2.0, 0.5, 0.0, 1.0], dtype=weights.dtype)
+
+    attention = encoder.layers[-1].attention.double()
+    attention.dropout = Fixed()
+    steps = torch.randn(3, 5, 128, dtype=torch.float64)
+    torch.testing.assert_close(attention(steps[:, -1:], steps), attention(steps, steps)[:, -1:])
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean(encoder):
+    dropout = encoder.layers[0].dropouts[0].train()
+    values = dropout(torch.ones(200_000))
+    torch.testing.assert_close(values.unique(), torch.tensor([0.0, 1 / 0.9]))
+    assert float((values == 0).float().mean()) == pytest.approx(0.1, abs=0.005)
+
+
 def test_wrong_sizes_are_refused(encoder):
     with pytest.raises(ValueError, match="heads"):
         SceneEncoder(heads=3)
@@ -85,3 +106,5 @@ def test_wrong_sizes_are_refused(encoder):
         SceneEncoder(layers=0)
     with pytest.raises(ValueError, match="error patterns"):
         encoder(torch.zeros(2, 6, 2))
+    with pytest.raises(ValueError, match="dropout"):
+        SceneEncoder(dropout=1.0)
