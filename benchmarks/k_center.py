@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,14 +15,10 @@ from benchmarks.harness import Result, interleaved, peak_bytes, seconds
 
 # The loop is timed on this share of the picks.
 SHARE = 20
-PEERS = {"skactiveml": "scikit-activeml", "apricot": "apricot", "bmdal_reg": "bmdal"}
 
 
 def run(full: bool) -> list[Result]:
     """Independent and clustered embeddings; with ``full``, a million too."""
-    for module, name in PEERS.items():
-        if importlib.util.find_spec(module) is None:
-            print(f"k_center: {name} is not installed, no comparison with it")
     size, budget = (100_000, 2_000) if full else (30_000, 400)
     results = []
     for kind in ("independent", "clustered"):
@@ -35,7 +32,50 @@ def run(full: bool) -> list[Result]:
         )
         name = f"k-center, {budget:,} of {size:,} x 128, {kind}"
         results.append(Result(name, ours, peer * SHARE, f"NumPy float32, 1/{SHARE} timed, times {SHARE}"))
+    results += [against(name, PEERS[name]) for name in PEERS if installed(name)]
     return results + ([million(kind) for kind in ("independent", "clustered")] if full else [])
+
+
+def installed(library: str) -> bool:
+    """Whether a library to compare with can be imported; said where it cannot."""
+    if importlib.util.find_spec(library) is None:
+        print(f"k_center: {library} is not installed, no comparison with it")
+        return False
+    return True
+
+
+def against(library: str, select: Callable[[torch.Tensor, torch.Tensor, int], list[int]]) -> Result:
+    """The greedy k-center of a library, on as many candidates and picks as it does in seconds."""
+    (pool, labeled), budget = world(20_000, "independent"), 200
+    found, expected = k_center(pool, labeled, budget), select(pool, labeled, budget)
+    assert found.tolist() == expected, f"{library} picks others"
+    ours, peer = interleaved(lambda: k_center(pool, labeled, budget), lambda: select(pool, labeled, budget), rounds=3)
+    return Result(f"k-center, {budget} of {len(pool):,} x 128, independent", ours, peer, library)
+
+
+def scikit_activeml(pool: torch.Tensor, labeled: torch.Tensor, budget: int) -> list[int]:
+    """`skactiveml.pool.CoreSet`."""
+    from skactiveml.pool import CoreSet
+
+    X = torch.cat([labeled, pool]).double().numpy()
+    y = np.full(len(X), np.nan)
+    y[: len(labeled)] = 0
+    picks = CoreSet(random_state=0).query(X, y, batch_size=budget)
+    return [int(pick) - len(labeled) for pick in picks]
+
+
+def bmdal(pool: torch.Tensor, labeled: torch.Tensor, budget: int) -> list[int]:
+    """`MaxDistSelectionMethod` of bmdal_reg, in float32 as ours."""
+    from bmdal_reg.bmdal.feature_data import TensorFeatureData
+    from bmdal_reg.bmdal.feature_maps import IdentityFeatureMap
+    from bmdal_reg.bmdal.features import Features
+    from bmdal_reg.bmdal.selection import MaxDistSelectionMethod
+
+    features = [Features(IdentityFeatureMap(x.shape[1]), TensorFeatureData(x)) for x in (pool, labeled)]
+    return [int(pick) for pick in MaxDistSelectionMethod(*features, verbosity=0).select(budget)]
+
+
+PEERS = {"skactiveml": scikit_activeml, "bmdal_reg": bmdal}
 
 
 def million(kind: str) -> Result:

@@ -27,7 +27,11 @@ RUNS = tuple((Run(1, kernel, stride, 8),) for kernel, stride in ((3, 1), (3, 2),
 
 def tiny_occformer(seed: int = 0) -> OccFormer:
     torch.manual_seed(seed)
-    return OccFormer(GRID, EfficientNet(RUNS, stem=8, last=16), CLASSES, IMAGE_SIZE, DEPTH, SIZE)
+    return occformer_tiny(GRID, CLASSES)
+
+
+def occformer_tiny(grid: VoxelGrid, num_classes: int) -> OccFormer:
+    return OccFormer(grid, EfficientNet(RUNS, stem=8, last=16), num_classes, IMAGE_SIZE, DEPTH, SIZE)
 
 
 def occformer_inputs(samples: int = 2, seed: int = 0) -> CameraInputs:

@@ -1,8 +1,8 @@
 """Runs the loop in forked processes, kills them by SIGKILL at chosen moments, and starts them again.
 
 Everything is imported once; each attempt is a fork, so that many attempts take seconds. Run as
-``python kill_driver.py FOLDER occupancy`` (or ``planning``); prints one JSON line that says where the attempts were
-killed.
+``python kill_driver.py FOLDER occupancy`` (or ``planning``, ``occformer``); prints one JSON line that says where the
+attempts were killed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from fake_occupancy import write_experiment, write_frames
 from fake_planning import write_drives, write_planning_experiment
+from fake_semantickitti import write_semantickitti
 from pytorch_lightning import Trainer
 
 from al_lightning import cli
@@ -30,6 +32,14 @@ RANDOM_KILLS = 8
 OPTIONS = (  # the last checkpoint is not that of a whole interval, epochs go round, weights are carried over
     "trainer.checkpoint_every_n_epochs=2", "loader.samples_per_epoch=7", "loop.weights=previous",
     "trainer.accumulate_grad_batches=2", "task.schedule=cosine",
+)  # fmt: skip
+
+OCCFORMER = (
+    "experiment=occformer_kitti_mini", "data.image_size=[64,96]", "data.grid.shape=[32,32,4]",
+    "task.network={_target_: fake_occformer.occformer_tiny, grid: '${data.grid}', num_classes: 20}",
+    "task.loss.points=32", "task.warmup_steps=2", "loop.cycles=3", "loop.seed_size=3", "loop.budget=3",
+    "loader.samples_per_epoch=4", "loader.num_workers=0", "trainer.max_epochs=2", "trainer.checkpoint_every_n_epochs=1",
+    "trainer.accelerator=cpu", "trainer.progress_bar=false", "tracking.mode=disabled",
 )  # fmt: skip
 
 
@@ -80,15 +90,17 @@ def watch(events: Events) -> None:
     run_directory.write_atomically = checkpoint.write_atomically = write
 
 
-def attempt(
+def fork(
     root: Path,
     run: str,
     stop: Callable[[str, int], bool],
     *,
+    experiment: tuple[Path, tuple[str, ...]],
     kill_after: float | None = None,
     words: tuple[str, ...] = (),
 ) -> bool:
     """One process; True if it ended by itself."""
+    configs, given = experiment
     log = root / "events.log"
     log.write_text("")
     child = os.fork()
@@ -100,8 +112,8 @@ def attempt(
                 os.dup2(output.fileno(), 1)
                 os.dup2(output.fileno(), 2)
                 watch(Events(stop, log))
-                given = ["experiment=fake", f"data.root={root / 'data'}", f"run_dir={root / run}"]
-                status = cli.main([*given, *words], root / "configs")
+                own = [f"data.root={root / 'data'}", f"run_dir={root / run}"]
+                status = cli.main([*given, *own, *words], configs)
         finally:
             os._exit(status)
     if kill_after is not None:
@@ -115,39 +127,48 @@ def attempt(
     return True
 
 
-def main(root: Path, kind: str) -> None:
+def write(root: Path, kind: str) -> tuple[Path, tuple[str, ...]]:
+    """Data of a kind of experiment; returns the folder of configurations and the words that choose it."""
+    if kind == "occformer":
+        write_semantickitti(root / "data", {"00": 9, "08": 1})
+        return Path(__file__).resolve().parents[1] / "configs", OCCFORMER
     if kind == "planning":
         write_drives(root / "data")
         write_planning_experiment(root / "configs")
     else:
         write_frames(root / "data")
         write_experiment(root / "configs")
-    assert attempt(root, "undisturbed", lambda name, count: False)
+    return root / "configs", ("experiment=fake",)
+
+
+def main(root: Path, kind: str) -> None:
+    attempt = partial(fork, root, experiment=write(root, kind))
+    assert attempt("undisturbed", lambda name, count: False)
     events = (root / "events.log").read_text().split("\n")[:-1]
     kinds = list(dict.fromkeys(events))
     killed = []
     for kind in kinds:  # one run directory a handful of kinds, so that every cycle meets its kills
         run = f"stages_{kinds.index(kind) // 8}"
-        if not attempt(root, run, lambda name, count, kind=kind: name == kind):
+        if not attempt(run, lambda name, count, kind=kind: name == kind):
             killed.append(kind)
     for group in range((len(kinds) + 7) // 8):
-        assert attempt(root, f"stages_{group}", lambda name, count: False)
+        assert attempt(f"stages_{group}", lambda name, count: False)
     chance = random.Random(0)
     for _ in range(RANDOM_KILLS):
         number = chance.randrange(2, len(events) // 2)
-        attempt(root, "random", lambda name, count, number=number: count == number)
-    assert attempt(root, "random", lambda name, count: False)
-    assert attempt(root, "options_undisturbed", lambda name, count: False, words=OPTIONS)
+        attempt("random", lambda name, count, number=number: count == number)
+    assert attempt("random", lambda name, count: False)
+    assert attempt("options_undisturbed", lambda name, count: False, words=OPTIONS)
     for _ in range(RANDOM_KILLS):
         number = chance.randrange(2, len(events) // 2)
-        attempt(root, "options", lambda name, count, number=number: count == number, words=OPTIONS)
-    assert attempt(root, "options", lambda name, count: False, words=OPTIONS)
+        attempt("options", lambda name, count, number=number: count == number, words=OPTIONS)
+    assert attempt("options", lambda name, count: False, words=OPTIONS)
     start = time.perf_counter()
-    attempt(root, "timed_reference", lambda name, count: False)
+    attempt("timed_reference", lambda name, count: False)
     duration = time.perf_counter() - start
     for _ in range(RANDOM_KILLS // 2):
-        attempt(root, "timed", lambda name, count: False, kill_after=chance.uniform(0.1, 0.8) * duration)
-    assert attempt(root, "timed", lambda name, count: False)
+        attempt("timed", lambda name, count: False, kill_after=chance.uniform(0.1, 0.8) * duration)
+    assert attempt("timed", lambda name, count: False)
     print(json.dumps({"killed": killed, "events": len(events)}))
 
 

@@ -17,7 +17,7 @@ STAGES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["occupancy", "planning"])
+@pytest.fixture(scope="module", params=["occupancy", "planning", "occformer"])
 def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> tuple[Path, dict]:
     root = tmp_path_factory.mktemp("crash")
     command = [sys.executable, DRIVER, root, request.param]
