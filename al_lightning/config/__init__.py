@@ -3,6 +3,7 @@
 from al_lightning.config.components import check_component, instantiate
 from al_lightning.config.compose import compose, differing_keys, load, options
 from al_lightning.config.errors import ConfigError
+from al_lightning.config.parts import compose_parts
 from al_lightning.config.schema import (
     ExperimentConfig,
     LoaderConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "Weights",
     "check_component",
     "compose",
+    "compose_parts",
     "describe_keys",
     "differing_keys",
     "instantiate",

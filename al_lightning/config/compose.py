@@ -33,10 +33,19 @@ def load(config_dir: Path, group: str, name: str) -> dict[str, Any]:
     path = config_dir / group / f"{name}.yaml"
     if name not in options(config_dir, group):
         raise unknown(group, name, options(config_dir, group))
+    return read_mapping(path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values.
+
+    Raises:
+        ConfigError: it cannot be read, or is not a YAML mapping.
+    """
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, OSError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        raise ConfigError(f"cannot read {path} as YAML: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values")
     return {str(key): value for key, value in content.items()}
@@ -94,10 +103,10 @@ def compose(
     try:
         resolved = OmegaConf.to_container(merged, resolve=True, enum_to_str=True)
         assert isinstance(resolved, dict)
-        _check_present(resolved, "")
+        check_present(resolved, "")
         typed = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        raise _readable(error) from error
+        raise readable(error) from error
     assert isinstance(typed, ExperimentConfig)
     kinds = kinds or {}
     for key, provided in COMPONENTS.items():
@@ -137,10 +146,10 @@ def _merge(layers: dict[str, Any], overrides: dict[str, Any]) -> DictConfig:
     try:
         merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), layers)
         for key, value in overrides.items():
-            _check_path(merged, key, value)
+            check_path(merged, key, value)
             OmegaConf.update(merged, key, value, merge=not is_component(value), force_add=True)
     except OmegaConfBaseException as error:
-        raise _readable(error) from error
+        raise readable(error) from error
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -155,11 +164,11 @@ def _check_typed(node: Mapping[str, Any], schema: type, prefix: str) -> None:
             _check_typed(value, hints[key], f"{prefix}{key}.")
 
 
-def _check_path(config: Any, dotted: str, value: Any) -> None:
+def check_path(config: Any, dotted: str, value: Any) -> None:
     """Refuse an override whose key neither exists nor is an argument of the component that it leads into."""
     if isinstance(value, Mapping) and not is_component(value):
         for name, entry in value.items():
-            _check_path(config, f"{dotted}.{name}", entry)
+            check_path(config, f"{dotted}.{name}", entry)
     node, walked = config, ""
     for part in dotted.split("."):
         if not isinstance(node, DictConfig):
@@ -176,10 +185,11 @@ def _check_path(config: Any, dotted: str, value: Any) -> None:
         node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 
 
-def _check_present(node: Any, prefix: str) -> None:
+def check_present(node: Any, prefix: str) -> None:
+    """Refuse values that were left for the command line to say."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            _check_present(value, f"{prefix}{key}.")
+            check_present(value, f"{prefix}{key}.")
     elif node == "???":
         key = prefix.rstrip(".")
         raise ConfigError(f"'{key}' is required: set it on the command line, {key}=...")
@@ -204,14 +214,18 @@ def _check_ranges(config: ExperimentConfig) -> None:
             raise ConfigError(f"'{key}' must be at least 1, got {value}")
     loader = config.loader
     not_negative = {
-        "seed": config.seed, "loader.num_workers": loader.num_workers, "loader.past_frames": loader.past_frames
-    }  # fmt: skip
+        "seed": config.seed,
+        "loader.num_workers": loader.num_workers,
+        "loader.past_frames": loader.past_frames,
+        "gallery.selected": config.gallery.selected,
+        "gallery.rejected": config.gallery.rejected,
+    }
     for key, value in not_negative.items():
         if value < 0:
             raise ConfigError(f"'{key}' must not be negative, got {value}")
 
 
-def _readable(error: OmegaConfBaseException) -> ConfigError:
+def readable(error: OmegaConfBaseException) -> ConfigError:
     """OmegaConf's message without its references to internals, with the key in front."""
     text = str(error).split("\n", 1)[0]
     key = getattr(error, "full_key", None)

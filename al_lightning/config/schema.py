@@ -105,6 +105,14 @@ class TrackingConfig:
 
 
 @dataclass
+class GalleryConfig:
+    """What is kept of a few units after every selection, for the report; never touches a result."""
+
+    selected: int = _key("units shown of those selected, the first picks; 0 for none", 4)
+    rejected: int = _key("units shown of those not selected, the best and the worst; 0 for none", 4)
+
+
+@dataclass
 class ExperimentConfig:
     """An experiment. Dots lead into sections and components: `loop.budget=10`, `acquisition.weights.intra=0`."""
 
@@ -126,6 +134,7 @@ class ExperimentConfig:
     loader: LoaderConfig = _section(LoaderConfig)
     trainer: TrainerConfig = _section(TrainerConfig)
     tracking: TrackingConfig = _section(TrackingConfig)
+    gallery: GalleryConfig = _section(GalleryConfig)
 
 
 def describe_keys(schema: type = ExperimentConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:

@@ -5,16 +5,16 @@ A strategy looks at where and when the samples were taken and at nothing else. S
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from al_lightning.data.pickles import read_pickle
 from al_lightning.types import DataFileError
 
 Rows = NDArray[np.bool_]
@@ -96,19 +96,8 @@ class GeographicSplit:
         return _parts({name: parts == name for name in ("train", "val")}, self)
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads dictionaries, lists, text and numbers, and refuses everything that could run code."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        raise pickle.UnpicklingError(f"it holds {module_name}.{global_name}, not only plain values")
-
-
 def _read_tokens(path: Path) -> dict[str, str]:
-    try:
-        with path.open("rb") as file:
-            content = _PlainUnpickler(file).load()
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise DataFileError(f"cannot read the tokens of {path}: {error}") from error
+    content = read_pickle(path, "tokens")
     if not isinstance(content, dict) or set(map(type, content)) != {str}:
         raise DataFileError(f"{path} must map sample tokens to parts, found {type(content).__name__}")
     unknown = {str(part) for part in content.values()} - {"train", "val", "test"}

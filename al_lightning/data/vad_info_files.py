@@ -1,13 +1,13 @@
-"""VAD's info files: pickled lists of keyframes, read without running anything that a pickle could ask for."""
+"""VAD's info files: pickled lists of keyframes."""
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from al_lightning.data.pickles import read_pickle
 from al_lightning.types import DataFileError
 
 Info = dict[str, Any]
@@ -37,20 +37,6 @@ BOX_SHAPES: dict[str, tuple[int, ...]] = {
 }
 """What is annotated: arrays with a row for each box."""
 PLAIN = ("token", "scene_token", "prev", "timestamp", "map_location", "cams")
-ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads plain containers, text, numbers and numpy arrays, and refuses everything else."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        if (module_name, global_name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it holds {module_name}.{global_name}, not only plain values and arrays")
-        return super().find_class(module_name, global_name)
 
 
 def read_infos(path: Path) -> list[Info]:
@@ -59,11 +45,7 @@ def read_infos(path: Path) -> list[Info]:
     Raises:
         DataFileError: the file is missing, damaged or no info file of VAD.
     """
-    try:
-        with path.open("rb") as file:
-            content = _ArraysOnly(file).load()
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError, KeyError, AttributeError) as error:
-        raise DataFileError(f"cannot read the keyframes of {path}: {error}") from error
+    content = read_pickle(path, "keyframes")
     if not isinstance(content, dict) or not isinstance(content.get("infos"), list) or not content["infos"]:
         raise DataFileError(f"{path} must hold a dictionary with a list of keyframes under 'infos'")
     infos = [_checked(info, f"keyframe {number} of {path}") for number, info in enumerate(content["infos"])]

@@ -1,0 +1,143 @@
+"""Summaries made elsewhere: ``.npz`` files of named arrays with a row for each unit, read field by field.
+
+``token`` (N,) text names the units. Every other array is a field: (N, ...) float16, float32, float64 or bool.
+Two more lists of text are no fields: ``class_names`` (K,) names the classes of ``class_histogram``, ``scene`` (N,) the
+scenes of keyframes (`trajectories`). docs/bridge.md lists the fields that the criteria read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from al_lightning.acquisition.token_lists import check_unique
+from al_lightning.types import DataFileError, Summary
+
+TEXTS = ("token", "class_names", "scene")
+
+
+class MissingFieldError(DataFileError):
+    """A field is not there; the message names it and the file."""
+
+
+@dataclass
+class TokenSummaries:
+    """Fields of units that have tokens; each is read when it is first asked for, and kept.
+
+    Attributes:
+        source: where they come from, for messages.
+        tokens: names of the units, all different.
+        names: of the fields.
+        read: reads a field (N, ...) of these names.
+        texts: name -> text of the file; see the module.
+    """
+
+    source: str
+    tokens: Sequence[str]
+    names: Sequence[str]
+    read: Callable[[str], Tensor]
+    texts: Mapping[str, list[str]] = field(default_factory=dict)
+    _kept: dict[str, Tensor] = field(default_factory=dict, init=False)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """A field (N, ...), float32, float64 or bool.
+
+        Raises:
+            MissingFieldError: it is not there.
+            DataFileError: it has another length or dtype, or a value is not finite.
+        """
+        if name not in self.names:
+            raise MissingFieldError(f"{self.source} has no '{name}'; it has {', '.join(self.names) or 'no field'}")
+        if name not in self._kept:
+            self._kept[name] = self.read(name)
+        return self._kept[name]
+
+    def take(self, rows: Tensor) -> TokenSummaries:
+        """The units in these rows (M,)."""
+        tokens = [self.tokens[row] for row in rows.tolist()]
+        return TokenSummaries(self.source, tokens, self.names, lambda name: self[name][rows], self.texts)
+
+    def summary(self, most: int | None = None) -> Summary:
+        """The first units, or all, as criteria want them: numbered from 0."""
+        return _FileSummary(torch.arange(len(self) if most is None else min(most, len(self))), source=self)
+
+
+@dataclass
+class _FileSummary(Summary):
+    """A summary that reads fields when it is asked for them."""
+
+    source: TokenSummaries | None = None
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.fields and self.source is not None:
+            self.fields[name] = self.source[name][: len(self)]
+        return super().__getitem__(name)
+
+
+def open_summaries(path: Path) -> TokenSummaries:
+    """Open an ``.npz`` file; of its arrays only the text is read at once.
+
+    Raises:
+        DataFileError: the file cannot be read, has no tokens or repeated ones, or its text is no text.
+    """
+    try:
+        arrays = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFileError(f"cannot read the summaries of {path}: {error}") from error
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise DataFileError(f"{path} must be an .npz file of named arrays")
+    if "token" not in arrays:
+        raise MissingFieldError(f"{path} has no 'token', the names of its units; it has {', '.join(arrays)}")
+    texts = {name: _text(_array(arrays, name, path), name, path) for name in TEXTS if name in arrays}
+    tokens = texts["token"]
+    check_unique(tokens, path)
+
+    def read(name: str) -> Tensor:
+        return _field(_array(arrays, name, path), name, tokens, path)
+
+    return TokenSummaries(str(path), tokens, [name for name in arrays if name not in TEXTS], read, texts)
+
+
+def _array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
+    try:
+        return arrays[name]
+    except Exception as error:  # a damaged archive can fail in any way
+        raise DataFileError(f"cannot read '{name}' of {path}: {error}") from error
+
+
+def _text(array: NDArray[Any], name: str, path: Path) -> list[str]:
+    if array.ndim != 1 or array.dtype.kind != "U" or not len(array):
+        raise DataFileError(
+            f"'{name}' of {path} must be a list of text, as np.array(names, dtype=str) makes it, "
+            f"got {array.dtype} {array.shape}"
+        )
+    texts: list[str] = array.tolist()
+    return texts
+
+
+def _field(array: NDArray[Any], name: str, tokens: Sequence[str], path: Path) -> Tensor:
+    """A field as a tensor, if it is one of finite numbers with a row for each token."""
+    if array.dtype.kind not in "fb" or array.shape[:1] != (len(tokens),):
+        raise DataFileError(
+            f"'{name}' of {path} must be float16, float32, float64 or bool with a row for each of {len(tokens):,} "
+            f"tokens, got {array.dtype} {array.shape}"
+        )
+    if array.dtype.kind == "f":
+        array = np.asarray(array, np.float64 if array.dtype.itemsize >= 8 else np.float32)
+    values = torch.from_numpy(np.ascontiguousarray(array))
+    finite = values.isfinite().flatten(1).all(1) if values.dim() > 1 else values.isfinite()
+    if not bool(finite.all()):
+        bad = (~finite).nonzero().flatten().tolist()
+        named = ", ".join(tokens[row] for row in bad[:3])
+        raise DataFileError(f"'{name}' of {path} is not finite for {len(bad):,} of {len(tokens):,} tokens: {named}")
+    return values

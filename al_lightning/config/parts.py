@@ -1,0 +1,47 @@
+"""Composition of a few components without an experiment around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from al_lightning.config.components import check_component, is_component
+from al_lightning.config.compose import check_path, check_present, parse_overrides, read_mapping, readable
+
+
+def compose_parts(
+    file: Path, slot: str, arguments: Sequence[str], others: Mapping[str, Any], kinds: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Compose and check the component of a file, and others that it may refer to.
+
+    Args:
+        file: such as ``configs/acquisition/cas.yaml``.
+        slot: what the component is in an experiment, such as ``acquisition``: the first word of its keys.
+        arguments: ``key=value`` words, as `compose` takes them.
+        others: slot -> component, such as ``summarizer``.
+        kinds: slot -> the type that its component must be.
+
+    Returns:
+        slot -> resolved plain component.
+
+    Raises:
+        ConfigError: anything is unknown, missing or of a wrong type.
+    """
+    root = OmegaConf.create({slot: read_mapping(file), **others})
+    assert isinstance(root, DictConfig)
+    try:
+        for key, value in parse_overrides(arguments).items():
+            check_path(root, key, value)
+            OmegaConf.update(root, key, value, merge=not is_component(value), force_add=True)
+        resolved = OmegaConf.to_container(root, resolve=True)
+    except OmegaConfBaseException as error:
+        raise readable(error) from error
+    assert isinstance(resolved, dict)
+    check_present(resolved, "")
+    for name, kind in kinds.items():
+        check_component(resolved[name], name, kind=kind)
+    return {str(name): node for name, node in resolved.items()}

@@ -1,0 +1,230 @@
+"""Writes what a run labeled for other code bases: ``python -m al_lightning.export RUN --format vad --infos FILE``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+
+from al_lightning.acquisition.token_lists import check_unique, read_tokens
+from al_lightning.data import UNLABELED, LabelPool
+from al_lightning.data.info_files import LAYOUTS, InfoFile, keyframe_units, read_info_file, read_scenes
+from al_lightning.types import DataFileError
+
+Part = Literal["labeled", "new", "pool"]
+LISTS = ("tokens", "csv")
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units to export.
+
+    Attributes:
+        name: where they come from, for messages.
+        acquired_at: unit -> the cycle that is the first to train on it, -1 for none; in the order of the pool.
+        known: all units of the run, from which those of this part were taken.
+        whole: what `known` holds is the whole run, not a list.
+        tables: folder of nuScenes' tables, as the run's configuration names it, or None.
+    """
+
+    name: str
+    acquired_at: Mapping[str, int]
+    known: Sequence[str]
+    whole: bool = True
+    tables: Path | None = None
+
+
+def run_units(run: Path, cycle: int | None = None, part: Part = "labeled") -> Units:
+    """Units of a run directory, by the column ``acquired_at`` of its ``pool.csv``.
+
+    Args:
+        run: the directory.
+        cycle: k; None for the last one that has labels.
+        part: "labeled": what cycle k trains on, 0 <= acquired_at <= k. "new": what was labeled for it,
+            acquired_at = k; k = 0 is the seed set. "pool": all that cycle k does not train on.
+
+    Raises:
+        DataFileError: there is no pool, or the run has not come to that cycle.
+    """
+    path = run / "pool.csv"
+    try:
+        pool = LabelPool.from_csv(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataFileError(f"{run} is no run with labels: cannot read {path}: {error}") from error
+    last = pool.cycle
+    cycle = last if cycle is None else cycle
+    if not 0 <= cycle <= last:
+        raise DataFileError(f"{run} has labels of the cycles 0 to {last}, none of cycle {cycle}")
+    since = dict(zip(pool.units, pool.acquired_at.tolist(), strict=True))
+    labeled = {unit: at for unit, at in since.items() if UNLABELED < at <= cycle}
+    parts = {
+        "labeled": labeled,
+        "new": {unit: at for unit, at in labeled.items() if at == cycle},
+        "pool": dict.fromkeys((unit for unit in since if unit not in labeled), UNLABELED),
+    }
+    name = {
+        "labeled": f"{run}, what cycle {cycle} trains on",
+        "new": f"{run}, labeled for cycle {cycle}",
+        "pool": f"{run}, unlabeled in cycle {cycle}",
+    }[part]
+    return Units(name, parts[part], pool.units, tables=_tables(run))
+
+
+def _tables(run: Path) -> Path | None:
+    """Folder of nuScenes' tables in the configuration of a run, if it has any and they are still there."""
+    path = run / "config.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))["data"] if path.is_file() else {}
+    if not (data.get("root") and data.get("version")):
+        return None
+    tables = Path(data["root"]).expanduser() / data["version"]
+    return tables if (tables / "sample.json").is_file() else None
+
+
+def listed_units(files: Sequence[Path]) -> Units:
+    """Units of lists of tokens (`token_lists.read_tokens`), all different.
+
+    Raises:
+        DataFileError: a list cannot be read, a token is in two of them, or they hold clips.
+    """
+    tokens = [token for file in files for token in read_tokens(file)]
+    name = ", ".join(map(str, files))
+    check_unique(tokens, name)
+    if clips := [token for token in tokens if "/" in token]:
+        raise DataFileError(f"{clips[0]} in {name} is a clip: what clips hold only the run directory tells")
+    return Units(name, dict.fromkeys(tokens, 0), tokens, whole=False)
+
+
+def keyframes_of(units: Units, file: InfoFile, tables: Path | None = None, others: bool = False) -> InfoFile:
+    """The info file with the keyframes of these units alone.
+
+    Args:
+        units: keyframes, scenes or clips.
+        file: the keyframes to choose from.
+        tables: folder of nuScenes' tables, for scenes whose keyframes do not say theirs.
+        others: take the keyframes of no unit instead.
+
+    Raises:
+        DataFileError: a unit has no keyframe in the file, or nothing is left.
+    """
+    found = keyframe_units(file, units.known)
+    if tables is not None and not any(found):
+        found = keyframe_units(file, units.known, read_scenes(tables))
+    missing = sorted(units.acquired_at.keys() - set(found))
+    if missing:
+        raise DataFileError(_missing(units, file, missing, tables))
+    rows = [row for row, unit in enumerate(found) if (unit in units.acquired_at) != others]
+    if not rows:
+        raise DataFileError(f"no keyframe of {file.path} is left of {units.name}")
+    return file.take(rows)
+
+
+def _missing(units: Units, file: InfoFile, missing: Sequence[str], tables: Path | None) -> str:
+    message = (
+        f"{len(missing):,} of {len(units.acquired_at):,} units ({units.name}) have no keyframe among the "
+        f"{len(file.keyframes):,} of {file.path}: {', '.join(missing[:3])}{', ...' * (len(missing) > 3)}"
+    )
+    if len(missing) == len(units.acquired_at) and tables is None:
+        message += (
+            "; if these are scenes, their keyframes do not say it: --nuscenes FOLDER names nuScenes' tables, which do"
+        )
+    return message
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m al_lightning.export",
+        description="Write the labeled subset of a run, or the keyframes of token lists, for another code base: an "
+        "info file cut down to them, with all fields in the same order, or a list.",
+        epilog="Cycle k trains on the units of pool.csv with 0 <= acquired_at <= k. How-to: docs/bridge.md",
+    )
+    parser.add_argument(
+        "source", type=Path, nargs="+", metavar="RUN|LIST",
+        help="a run directory; or token lists: .csv with a column token or unit, .txt with a token a line",
+    )  # fmt: skip
+    parser.add_argument("--format", required=True, choices=(*LAYOUTS, *LISTS), help="what to write")
+    parser.add_argument("--infos", type=Path, metavar="FILE", help="info file (.pkl) to take the keyframes from")
+    parser.add_argument("--cycle", type=int, metavar="K", help="whose labels (default: the last that has any)")
+    parser.add_argument(
+        "--part", default="labeled", choices=get_args(Part),
+        help="labeled: what cycle K trains on; new: what was labeled for it; pool: everything else (default: labeled)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--nuscenes", type=Path, metavar="FOLDER",
+        help="nuScenes' root or tables, for runs on scenes where the info file does not name them",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (default: named after infos and cycle)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status: 0 done, 1 a file cannot be read or does not fit, 2 wrong use."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    listed = options.format in LISTS
+    if listed == (options.infos is not None):
+        parser.error(f"--format {options.format} {'takes no' if listed else 'needs'} --infos FILE")
+    lists = not options.source[0].is_dir()
+    if lists and (listed or options.cycle is not None or options.part == "new"):
+        parser.error("token lists are for info files, and have neither cycles nor a part that is new")
+    if not lists and len(options.source) > 1:
+        parser.error("give one run directory, or token lists")
+    try:
+        units = listed_units(options.source) if lists else run_units(options.source[0], options.cycle, options.part)
+        (_write_list if listed else _write_infos)(units, options)
+    except (DataFileError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _out(options: argparse.Namespace, suffix: str) -> Path:
+    stem = options.infos.stem if options.infos else options.source[0].resolve().name
+    cycle = "" if options.cycle is None else f"_cycle{options.cycle}"
+    out: Path = options.out or Path(f"{stem}{cycle}_{options.part}{suffix}")
+    if options.infos and out.resolve() == options.infos.resolve():
+        raise DataFileError(f"{out} is the info file itself; choose another --out")
+    return out
+
+
+def _write_list(units: Units, options: argparse.Namespace) -> None:
+    out = _out(options, ".csv" if options.format == "csv" else ".txt")
+    with out.open("w", newline="", encoding="utf-8") as file:
+        if options.format == "csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([("unit", "acquired_at"), *units.acquired_at.items()])
+        else:
+            file.writelines(f"{unit}\n" for unit in units.acquired_at)
+    print(f"{len(units.acquired_at):,} units ({units.name}): {out}")
+
+
+def _write_infos(units: Units, options: argparse.Namespace) -> None:
+    out = _out(options, ".pkl")
+    infos = read_info_file(options.infos, options.format)
+    tables = _tables_folder(options.nuscenes, infos.version) if options.nuscenes else units.tables
+    kept = keyframes_of(units, infos, tables, others=not units.whole and options.part == "pool")
+    kept.write(out)
+    _say_counts(units, infos, kept, out)
+
+
+def _tables_folder(folder: Path, version: str) -> Path:
+    """The tables, in this folder or in that of the version below it."""
+    below = folder / version
+    return folder if (folder / "sample.json").is_file() or not version else below
+
+
+def _say_counts(units: Units, infos: InfoFile, kept: InfoFile, out: Path) -> None:
+    cycles = Counter(units.acquired_at.values())
+    since = ", ".join(f"{cycles[at]:,} in cycle {at}" for at in sorted(cycles) if units.whole and at != UNLABELED)
+    print(f"{len(units.acquired_at):,} units ({units.name}){': ' * bool(since)}{since}")
+    print(f"{len(kept.keyframes):,} of {len(infos.keyframes):,} keyframes of {infos.path}: {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
