@@ -28,7 +28,7 @@ from al_lightning import cli
 from al_lightning.engine import checkpoint, run_directory
 from al_lightning.tasks import OccupancyTask, PlanningTask
 
-RANDOM_KILLS = 8
+RANDOM_KILLS = {"occupancy": 8, "planning": 8, "occformer": 3}  # fewer where a run takes seconds
 OPTIONS = (  # the last checkpoint is not that of a whole interval, epochs go round, weights are carried over
     "trainer.checkpoint_every_n_epochs=2", "loader.samples_per_epoch=7", "loop.weights=previous",
     "trainer.accumulate_grad_batches=2", "task.schedule=cosine",
@@ -38,8 +38,9 @@ OCCFORMER = (
     "experiment=occformer_kitti_mini", "data.image_size=[64,96]", "data.grid.shape=[32,32,4]",
     "task.network={_target_: fake_occformer.occformer_tiny, grid: '${data.grid}', num_classes: 20}",
     "task.loss.points=32", "task.warmup_steps=2", "loop.cycles=3", "loop.seed_size=3", "loop.budget=3",
-    "loader.samples_per_epoch=4", "loader.num_workers=0", "trainer.max_epochs=2", "trainer.checkpoint_every_n_epochs=1",
-    "trainer.accelerator=cpu", "trainer.progress_bar=false", "tracking.mode=disabled",
+    "loader.batch_size=4", "loader.samples_per_epoch=7", "loader.num_workers=0", "trainer.max_epochs=2",
+    "trainer.checkpoint_every_n_epochs=1", "trainer.accelerator=cpu", "trainer.progress_bar=false",
+    "tracking.mode=disabled",
 )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def write(root: Path, kind: str) -> tuple[Path, tuple[str, ...]]:
 
 
 def main(root: Path, kind: str) -> None:
-    attempt = partial(fork, root, experiment=write(root, kind))
+    attempt, kills = partial(fork, root, experiment=write(root, kind)), RANDOM_KILLS[kind]
     assert attempt("undisturbed", lambda name, count: False)
     events = (root / "events.log").read_text().split("\n")[:-1]
     kinds = list(dict.fromkeys(events))
@@ -154,19 +155,19 @@ def main(root: Path, kind: str) -> None:
     for group in range((len(kinds) + 7) // 8):
         assert attempt(f"stages_{group}", lambda name, count: False)
     chance = random.Random(0)
-    for _ in range(RANDOM_KILLS):
+    for _ in range(kills):
         number = chance.randrange(2, len(events) // 2)
         attempt("random", lambda name, count, number=number: count == number)
     assert attempt("random", lambda name, count: False)
     assert attempt("options_undisturbed", lambda name, count: False, words=OPTIONS)
-    for _ in range(RANDOM_KILLS):
+    for _ in range(kills):
         number = chance.randrange(2, len(events) // 2)
         attempt("options", lambda name, count, number=number: count == number, words=OPTIONS)
     assert attempt("options", lambda name, count: False, words=OPTIONS)
     start = time.perf_counter()
     attempt("timed_reference", lambda name, count: False)
     duration = time.perf_counter() - start
-    for _ in range(RANDOM_KILLS // 2):
+    for _ in range(kills // 2):
         attempt("timed", lambda name, count: False, kill_after=chance.uniform(0.1, 0.8) * duration)
     assert attempt("timed", lambda name, count: False)
     print(json.dumps({"killed": killed, "events": len(events)}))

@@ -4,7 +4,6 @@ One keyframe (scene-0003) comes with the ego pose of every camera and official L
 (scene-0061) with official two-dimensional boxes of its objects. Points are P, cameras N.
 """
 
-import pickle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from al_lightning.data.cameras import CameraRig, camera_inputs
 from al_lightning.data.images import IMAGENET_MEAN, IMAGENET_STD, ImageJitter, draw_image_augmentation
 from al_lightning.data.nuscenes_tables import CAMERAS, pose_matrices
 from al_lightning.data.occ3d_files import NATIVE_GRID
+from al_lightning.data.pickles import read_pickle
 from al_lightning.data.voxels import flip_matrix
 
 ROOT = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "nuscenes_keyframes"
@@ -74,21 +74,9 @@ def read_scene_0003():
     )
 
 
-class NumpyUnpickler(pickle.Unpickler):
-    """Plain values and numbers of NumPy."""
-
-    allowed = (("numpy", "dtype"), ("numpy.core.multiarray", "scalar"), ("_codecs", "encode"))
-
-    def find_class(self, module_name, global_name):
-        if (module_name, global_name) not in self.allowed:
-            raise pickle.UnpicklingError(f"{module_name}.{global_name}")
-        return super().find_class(module_name, global_name)
-
-
 def read_info_0061():
     folder = ROOT / "scene0061_mmdet3d_demo"
-    with next(folder.glob("*.pkl")).open("rb") as file:
-        (info,) = NumpyUnpickler(file).load()["data_list"]
+    (info,) = read_pickle(next(folder.glob("*.pkl")), "keyframe")["data_list"]
     return folder, info
 
 

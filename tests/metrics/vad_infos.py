@@ -1,27 +1,16 @@
-"""Real keyframes in VAD's info format, read without running anything that a pickle could ask for."""
+"""Real keyframes in VAD's info format."""
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from al_lightning.data.pickles import read_pickle
 from al_lightning.metrics.functional import agent_footprints, in_planning_scope, road_users_by_index
 
 PLANNING = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "planning"
 SCENES = ("scene-0103", "scene-0916")
-
-
-class ArraysOnly(pickle.Unpickler):
-    """Plain containers and numpy arrays; any other name in the file is refused."""
-
-    allowed = (("numpy", "ndarray"), ("numpy", "dtype"), ("numpy.core.multiarray", "_reconstruct"))
-
-    def find_class(self, module, name):
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed")
-        return super().find_class(module, name)
 
 
 def read_infos(scene):
@@ -29,8 +18,7 @@ def read_infos(scene):
     path = PLANNING / f"vad_infos_{scene}.pkl"
     if not path.is_file():
         pytest.skip(f"needs the real keyframes {path}")
-    with path.open("rb") as file:
-        return ArraysOnly(file).load()["infos"]
+    return read_pickle(path, "keyframes")["infos"]
 
 
 def read_plans(tokens):
