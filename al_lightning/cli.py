@@ -42,6 +42,7 @@ from al_lightning.engine import (
     AtomicCheckpointIO,
     DatasetOracle,
     ExternalOracle,
+    Gallery,
     LabelsRequested,
     MissingLabelsError,
     RehearsalError,
@@ -51,7 +52,7 @@ from al_lightning.engine import (
     rehearse,
 )
 from al_lightning.engine.console import console
-from al_lightning.report import learning_curve
+from al_lightning.report import learning_curve, write_run_report
 from al_lightning.simulation.claim import GenerationError
 from al_lightning.types import ActiveDataset, DataFileError
 
@@ -171,11 +172,14 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             seed=config.seed,
             checkpoint_every_n_epochs=config.trainer.checkpoint_every_n_epochs,
             class_names=getattr(train, "class_names", ()),
+            gallery=Gallery(train, summarizer, config.gallery.selected, config.gallery.rejected),
         )
         try:
             loop.run()
         except LabelsRequested:
             tracker.finish()
+            if main_process and directory.read_metrics(0) is not None:
+                _report(directory)
             raise
         except BaseException:
             tracker.finish(exit_code=1)
@@ -185,10 +189,21 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
 
 
 def _finish(directory: RunDirectory, last: int, word: str, main_process: bool) -> None:
-    """Draw the learning curve and say where the results are."""
+    """Draw the learning curve, write the report, and say where the results are."""
     if main_process:
+        directory.write_metrics_table(last)  # a run killed after its last metrics may lack their row
         directory.write_curve(learning_curve(directory.read_metrics_table(last)))
         console.print(escape(f"{word}: {directory.root / 'metrics.csv'}, {directory.root / 'curve.svg'}"))
+        _report(directory)
+
+
+def _report(directory: RunDirectory) -> None:
+    """Write the report; all results are saved, whatever happens here."""
+    try:
+        console.print(escape(f"report: {write_run_report(directory.root)}"))
+    except Exception:
+        command = f"python -m al_lightning.report {directory.root}"
+        log.warning("the report could not be written; try again by: %s", command, exc_info=True)
 
 
 def _callbacks(resolved: dict[str, Any]) -> list[Callback]:
@@ -214,11 +229,12 @@ def _build_parts(config: ExperimentConfig, resolved: dict[str, Any]) -> tuple[Li
 
 
 def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration unless nothing is earned; the place of the directory may change."""
+    """Refuse to go on with another configuration unless nothing is earned; place and gallery may change."""
     old = directory.read_config()
     if old is None:
         return
-    differing = differing_keys({**old, "run_dir": ""}, {**resolved, "run_dir": ""})
+    free = {"run_dir": "", "gallery": {}}
+    differing = differing_keys({**old, **free}, {**resolved, **free})
     if differing and not directory.earned:
         log.warning("%s has earned nothing yet and starts anew with another configuration", directory.root)
         directory.forget()

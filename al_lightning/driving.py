@@ -150,3 +150,9 @@ def footprints(annotations: DrivingAnnotations) -> tuple[Tensor, Tensor]:
     size = boxes[..., None, [4, 3]].expand(*futures.shape[:-1], 2)
     present = annotations.future_mask & (annotations.labels != PADDING)[..., None]
     return torch.cat((centers, yaw[..., None], size), dim=-1), present
+
+
+def current_footprints(annotations: DrivingAnnotations) -> Tensor:
+    """Where the annotated agents stand now: (..., A, 5), as `footprints`; of padding it means nothing."""
+    boxes = annotations.boxes
+    return torch.cat((boxes[..., :2], -boxes[..., 6:7] - math.pi / 2, boxes[..., [4, 3]]), dim=-1)

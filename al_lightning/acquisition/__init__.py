@@ -11,17 +11,19 @@ from al_lightning.acquisition.criteria import (
     MeanEntropy,
     Random,
 )
+from al_lightning.acquisition.detection import DetectionSummarizer
 from al_lightning.acquisition.error_windows import ErrorWindows
 from al_lightning.acquisition.planning_criteria import DivideByDeviation, Rarity, SafetyCriticality, Uncertainty
 from al_lightning.acquisition.representation import Representation, Represented, SceneRepresentation
 from al_lightning.acquisition.selection import Picks, Term, greedy
-from al_lightning.acquisition.summarizers import Summarizer, VoxelSummarizer
+from al_lightning.acquisition.summarizers import Portrayer, Summarizer, VoxelSummarizer
 from al_lightning.acquisition.visibility import frustum_visibility, in_frustum, line_of_sight
 
 __all__ = [
     "Acquisition",
     "Combiner",
     "Criterion",
+    "DetectionSummarizer",
     "DivideByDeviation",
     "ErrorWindows",
     "FrequencyWeightedUncertainty",
@@ -33,6 +35,7 @@ __all__ = [
     "MeanEntropy",
     "Normalizer",
     "Picks",
+    "Portrayer",
     "Random",
     "Rarity",
     "Representation",

@@ -33,6 +33,7 @@ class Selection:
             pick, or the scope is "remaining".)
         curves: name -> (epochs,) float64, what was minimized while the representation was learned.
         metrics: name -> what the representation is worth, measured on the labeled set.
+        represented: what the criteria read, where a representation was learned.
     """
 
     units: Tensor
@@ -40,6 +41,7 @@ class Selection:
     scores: dict[str, Tensor]
     curves: dict[str, Tensor]
     metrics: dict[str, float]
+    represented: Represented | None = None
 
 
 class Acquisition:
@@ -130,7 +132,14 @@ class Acquisition:
         scores = {"score": result.combined}
         for name, raw, normalized in zip(terms, result.raw, result.normalized, strict=True):
             scores |= {name: raw, f"{name}_normalized": normalized}
-        return Selection(pool.units[result.picks], step, scores, represented.curves, represented.metrics)
+        return Selection(
+            pool.units[result.picks],
+            step,
+            scores,
+            represented.curves,
+            represented.metrics,
+            represented if self.representation is not None else None,
+        )
 
     def rehearsal(self) -> Acquisition:
         """One that refuses the same input, but learns its representation as little as it can."""

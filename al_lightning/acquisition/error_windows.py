@@ -6,7 +6,7 @@ A agents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from al_lightning.acquisition.functional import representative_error, safety_descriptor
-from al_lightning.driving import BOUNDARY, DrivingAnnotations, DrivingInputs, footprints
+from al_lightning.driving import BOUNDARY, PADDING, DrivingAnnotations, DrivingInputs, current_footprints, footprints
 from al_lightning.types import Batch, Summary
 
 
@@ -108,6 +108,38 @@ class ErrorWindows:
         return safety_descriptor(
             plan[None], agents[None], present[None], 0, self.horizon, self.safety_weights, self.scale, segments
         )
+
+    # --- what a person sees ------------------------------------------------------------------------------------------
+
+    def portrayed_row(self, unit: Summary, rows: Sequence[int]) -> int:
+        """The reference step."""
+        return int(unit["reference_row"])
+
+    def portrait(
+        self, unit: Summary, batch: Batch[DrivingInputs, Any], predict: Callable[[], Any]
+    ) -> dict[str, Tensor]:
+        """``plan`` and ``way`` (T, 2), planned and driven positions, metres; ``known`` (T,) bool, the steps driven."""
+        future, known = batch.inputs.ego_future, batch.inputs.ego_future_mask
+        assert future is not None
+        assert known is not None
+        return {"plan": unit["reference_plan"][0], "way": future[0].cumsum(0), "known": known[0]}
+
+    def true_portrait(self, unit: Summary, annotations: DrivingAnnotations) -> dict[str, Tensor]:
+        """The surroundings at the reference step.
+
+        Returns:
+            ``agents`` (A, 1 + T, 5), footprints now and at each step; ``present`` (A, 1 + T) bool, where they mean
+            something; ``agent_labels`` (A,) classes; ``boundaries`` (E, 2, 2), end points; ``safety`` (H,).
+        """
+        real = annotations.labels != PADDING
+        later, present = footprints(annotations)
+        return {
+            "agents": torch.cat((current_footprints(annotations)[:, None], later), dim=1)[real],
+            "present": torch.cat((real[:, None], present), dim=1)[real],
+            "agent_labels": annotations.labels[real],
+            "boundaries": _boundaries(annotations),
+            "safety": self._safety(unit["reference_plan"][0], annotations),
+        }
 
 
 def _boundaries(truth: DrivingAnnotations) -> Tensor:

@@ -5,15 +5,23 @@ Shape letters: B samples of a batch, K classes, C feature channels, X Y Z voxels
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, Protocol, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.functional import voxel_statistics
+from al_lightning.acquisition.functional import uncertainty_shares, voxel_statistics
 from al_lightning.acquisition.visibility import frustum_visibility
-from al_lightning.types import Batch, CameraInputs, OccupancyPrediction, Summary, VoxelGrid
+from al_lightning.types import (
+    IGNORE,
+    Batch,
+    CameraInputs,
+    OccupancyAnnotations,
+    OccupancyPrediction,
+    Summary,
+    VoxelGrid,
+)
 
 Visibility = Literal["frustum", "label_mask", "all"]
 
@@ -42,6 +50,34 @@ class Summarizer(Protocol):
             labeled: summaries of labeled units.
             annotations: reads the annotations of a row of these units; of other units it refuses to.
         """
+        ...
+
+
+@runtime_checkable
+class Portrayer(Protocol):
+    """A summarizer that can show a person what the numbers of a unit were made of."""
+
+    def portrayed_row(self, unit: Summary, rows: Sequence[int]) -> int:
+        """The row to show of a unit.
+
+        Args:
+            unit: its summary.
+            rows: its rows.
+        """
+        ...
+
+    def portrait(self, unit: Summary, batch: Batch[Any, Any], predict: Callable[[], Any]) -> dict[str, Tensor]:
+        """What sensors and prediction tell.
+
+        Args:
+            unit: summary of the unit.
+            batch: the row to show alone, without annotations.
+            predict: predicts that batch anew; called only if the summary does not tell enough.
+        """
+        ...
+
+    def true_portrait(self, unit: Summary, annotations: Any) -> dict[str, Tensor]:
+        """What the annotations of the row tell; asked for labeled units alone."""
         ...
 
 
@@ -112,6 +148,37 @@ class VoxelSummarizer:
     def with_labels(self, labeled: Summary, annotations: Callable[[int], Any]) -> Summary:
         """The summaries as they are."""
         return labeled
+
+    # --- what a person sees ------------------------------------------------------------------------------------------
+
+    def portrayed_row(self, unit: Summary, rows: Sequence[int]) -> int:
+        """Its only row."""
+        return rows[0]
+
+    def portrait(
+        self, unit: Summary, batch: Batch[CameraInputs, Any], predict: Callable[[], OccupancyPrediction]
+    ) -> dict[str, Tensor]:
+        """What was predicted, and where and in which classes U_fw lies.
+
+        Returns:
+            ``predicted_classes`` (X, Y, Z) uint8, `IGNORE` where voxels do not count; ``uncertainty_map`` (X, Y), the
+            share of every column of voxels, and ``uncertainty_by_class`` (K,): both sum up to U_fw; ``bounds`` (2, 2),
+            lower and upper x and y, metres.
+        """
+        prediction = predict()
+        mask = self._mask(batch, prediction)
+        shares = uncertainty_shares(prediction.logits, mask)
+        classes = prediction.logits[0].argmax(0).to(torch.uint8)
+        return {
+            "predicted_classes": classes if mask is None else classes.masked_fill(~mask[0], IGNORE),
+            "uncertainty_map": shares.voxels[0].sum(2),
+            "uncertainty_by_class": shares.classes[0],
+            "bounds": torch.tensor([self.grid.lower[:2], self.grid.upper[:2]]),
+        }
+
+    def true_portrait(self, unit: Summary, annotations: OccupancyAnnotations) -> dict[str, Tensor]:
+        """``true_classes`` (X, Y, Z) uint8, `IGNORE` where they do not count."""
+        return {"true_classes": annotations.semantics.masked_fill(~annotations.mask, IGNORE)}
 
     def _mask(self, batch: Batch[CameraInputs, Any], prediction: OccupancyPrediction) -> Tensor | None:
         if self.visibility == "all":

@@ -17,9 +17,10 @@ from al_lightning.data.driving_can_bus import read_signals
 from al_lightning.data.driving_images import Normalization, no_views, projections, read_images
 from al_lightning.data.driving_motion import Rows, can_bus_vectors, ego_motion, ego_status, scene_bounds
 from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
-from al_lightning.data.driving_tables import DriveFrames, read_drive_frames
+from al_lightning.data.driving_tables import CAMERAS, DriveFrames, read_drive_frames
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import MapLayers, map_file, map_lines, read_map_layers
+from al_lightning.data.nuscenes_tables import CAMERAS as VIEWS
 from al_lightning.data.nuscenes_tables import missing_files, weather_subsets
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
 from al_lightning.driving import AGENT_CLASSES, DrivingAnnotations, DrivingInputs
@@ -149,6 +150,11 @@ class NuScenesDriving:
 
     def _map(self, row: int) -> MapLayers:
         return read_map_layers(self.root, self._frames.samples.locations[row])
+
+    def pictures(self, row: int) -> dict[str, Path]:
+        """The image of each camera, read or not: front left, front, front right, then the same at the back."""
+        images = dict(zip(CAMERAS, self._frames.images[row], strict=True))
+        return {name: self.root / images[name] for name in VIEWS}
 
     def paths(self, unit: int) -> dict[str, str]:
         """First and last image of the front camera, and the files that hold boxes and map, relative to the root."""

@@ -57,7 +57,8 @@ class Occ3DNuScenes:
     Attributes:
         units: sample tokens, by scene name and then by time.
         unit_of: (rows,) every row is its own unit.
-        class_names: the 18 classes, 17 free.
+        class_names: the 18 classes.
+        free_class: 17, the class of empty voxels.
         subsets: ``night`` and ``rain``, each (units,) bool.
 
     Raises:
@@ -66,6 +67,7 @@ class Occ3DNuScenes:
     """
 
     CLASS_NAMES = CLASS_NAMES
+    free_class = FREE
 
     def __init__(
         self,
@@ -195,6 +197,10 @@ class Occ3DNuScenes:
         """Name of a label file in the folder of the labels."""
         samples = self._keyframes.samples
         return f"{samples.scenes[unit]}/{samples.tokens[unit]}/labels.npz"
+
+    def pictures(self, row: int) -> dict[str, Path]:
+        """The image of each camera: front left, front, front right, then the same at the back."""
+        return {name: self.root / image for name, image in zip(CAMERAS, self._keyframes.images[row], strict=True)}
 
     def paths(self, unit: int) -> dict[str, str]:
         """The image of each camera and ``label``, relative to the root."""

@@ -75,7 +75,8 @@ class SemanticKITTI:
         units: frames, such as "08/000003", sorted.
         unit_of: (rows,) every row is its own unit.
         subsets: none.
-        class_names: the 20 classes, 0 empty.
+        class_names: the 20 classes.
+        free_class: 0, the class of empty voxels.
         sequences: names of the sequences found.
 
     Raises:
@@ -84,6 +85,7 @@ class SemanticKITTI:
     """
 
     CLASS_NAMES = CLASS_NAMES
+    free_class = 0
 
     def __init__(
         self,
@@ -220,6 +222,10 @@ class SemanticKITTI:
         if self.depth is not None:
             files[self.depth] = folder / _DEPTH_SOURCES[self.depth][0] / f"{frame}.bin"
         return files
+
+    def pictures(self, row: int) -> dict[str, Path]:
+        """The image of the camera."""
+        return {"image_2": self._files(row)["image"]}
 
     def paths(self, unit: int) -> dict[str, str]:
         """``image``, ``calibration``, ``label``, ``invalid`` and the source of depth, relative to the root."""

@@ -17,6 +17,7 @@ from al_lightning.data.driving_samples import EgoColumns, check_options, driving
 from al_lightning.data.driving_tables import CAMERAS
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import Line, map_file, map_lines, read_map_layers
+from al_lightning.data.nuscenes_tables import CAMERAS as VIEWS
 from al_lightning.data.nuscenes_tables import missing_files, pose_matrices
 from al_lightning.data.vad_info_files import Info, check_boxes, read_infos
 from al_lightning.driving import AGENT_CLASSES, DrivingAnnotations, DrivingInputs
@@ -148,6 +149,10 @@ class VADInfos:
         if not self.maps:
             return []
         return map_lines(read_map_layers(self.root, self._infos[row]["map_location"]), self._poses.lidar2global[row])
+
+    def pictures(self, row: int) -> dict[str, Path]:
+        """The image of each camera, read or not: front left, front, front right, then the same at the back."""
+        return {name: self.root / _image(self._infos[row], name) for name in VIEWS}
 
     def paths(self, unit: int) -> dict[str, str]:
         """The info file, the first and last keyframe's image of the front camera, and the map."""

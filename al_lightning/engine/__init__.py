@@ -2,6 +2,7 @@
 
 from al_lightning.engine.callback import ActiveLearningCallback
 from al_lightning.engine.checkpoint import AtomicCheckpointIO
+from al_lightning.engine.gallery import Gallery
 from al_lightning.engine.loop import ActiveLearningLoop
 from al_lightning.engine.majority import VoxelMajority
 from al_lightning.engine.oracle import DatasetOracle, ExternalOracle, LabelsRequested, MissingLabelsError
@@ -18,6 +19,7 @@ __all__ = [
     "BatchSeed",
     "DatasetOracle",
     "ExternalOracle",
+    "Gallery",
     "LabelsRequested",
     "MissingLabelsError",
     "RehearsalError",

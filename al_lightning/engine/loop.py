@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from al_lightning.acquisition import Selection
+from al_lightning.acquisition import Represented, Selection
 from al_lightning.data import ActiveLearningDataModule
 from al_lightning.engine.callback import ActiveLearningCallback
 from al_lightning.engine.console import print_cycle
+from al_lightning.engine.gallery import Gallery, predictor
 from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_labels
 from al_lightning.engine.processes import write_once
 from al_lightning.engine.run_directory import RunDirectory
@@ -50,6 +51,7 @@ class ActiveLearningLoop:
         seed: seed of the run.
         checkpoint_every_n_epochs: epochs between two checkpoints.
         class_names: names of the classes of a ``class_histogram`` in the summaries, for tracking; may be empty.
+        gallery: keeps what a person wants to see of a few units; None to keep nothing.
     """
 
     def __init__(
@@ -69,13 +71,14 @@ class ActiveLearningLoop:
         seed: int = 0,
         checkpoint_every_n_epochs: int = 1,
         class_names: Sequence[str] = (),
+        gallery: Gallery | None = None,
     ) -> None:
         self.run_dir, self.datamodule, self.pool = run, datamodule, datamodule.pool
         self.build_task, self.active_learning, self.oracle = build_task, active_learning, oracle
         self.tracker, self.build_trainer = tracker, build_trainer
         self.cycles, self.seed_size, self.budget = cycles, seed_size, budget
         self.weights, self.seed, self.class_names = weights, seed, tuple(class_names)
-        self.checkpoint_every_n_epochs = checkpoint_every_n_epochs
+        self.checkpoint_every_n_epochs, self.gallery = checkpoint_every_n_epochs, gallery
 
     def run(self) -> None:
         """Run all cycles that are not done yet.
@@ -131,8 +134,7 @@ class ActiveLearningLoop:
         torch.manual_seed(derive_seed("weights", self.seed, cycle))
         task = self.build_task()
         if self.weights == "previous" and cycle > 0:
-            previous = self.run_dir.cycle(cycle - 1, "checkpoint.ckpt")
-            task.load_state_dict(torch.load(previous, map_location="cpu", weights_only=True)["state_dict"])
+            self._load(task, cycle - 1)
         saver = ModelCheckpoint(
             dirpath=checkpoint.parent,
             filename=checkpoint.stem,
@@ -148,6 +150,16 @@ class ActiveLearningLoop:
         if trainer.current_epoch % self.checkpoint_every_n_epochs:
             trainer.save_checkpoint(checkpoint)  # all processes take part
         return task, trainer
+
+    def _load(self, task: LightningModule, cycle: int) -> None:
+        """Give a task the weights of a cycle."""
+        checkpoint = torch.load(self.run_dir.cycle(cycle, "checkpoint.ckpt"), map_location="cpu", weights_only=True)
+        task.load_state_dict(checkpoint["state_dict"])
+
+    def _trained(self, cycle: int) -> LightningModule:
+        task = self.build_task()
+        self._load(task, cycle)
+        return task
 
     def _validate(self, cycle: int, trainer: Trainer, task: LightningModule) -> dict[str, float]:
         trainer.validate(task, datamodule=self.datamodule, verbose=False)
@@ -176,13 +188,31 @@ class ActiveLearningLoop:
         if selection.curves:
             write_once(self.run_dir.write_representation, cycle, selection.curves, selection.metrics)
             write_once(self.tracker.representation, cycle, metrics["labeled"], selection.metrics, selection.curves)
+        if selection.represented is not None:
+            write_once(self.run_dir.write_embeddings, cycle, _learned(selection.represented, summary))
         write_once(self.run_dir.write_scores, cycle, self._score_columns(selection))
         write_once(self.run_dir.write_selection, cycle, rows)
         write_once(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
         units = selection.units.numpy()
         write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
         self.oracle.reveal(f"cycle_{cycle}", units.tolist(), rows)
+        write_once(self._fill_gallery, cycle, summary, selection)
         self._commit(units)
+
+    def _fill_gallery(self, cycle: int, summary: Summary, selection: Selection) -> None:
+        """Keep what a person wants to see. Whatever is wrong with pictures, the run goes on."""
+        if self.gallery is None or self.run_dir.cycle(cycle, "gallery.npz").exists():
+            return
+        start = time.perf_counter()
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                predict = predictor(lambda: self._trained(cycle), lambda: self.build_trainer(cycle, []))
+                arrays = self.gallery.collect(summary, self.pool.unlabeled, selection, predict)
+            self.run_dir.write_gallery(cycle, arrays)
+        except Exception:
+            log.warning("cycle %d: its gallery could not be made; the run goes on without it", cycle, exc_info=True)
+        else:
+            log.info("gallery of cycle %d in %.1f s", cycle, time.perf_counter() - start)
 
     def _score_columns(self, selection: Selection) -> dict[str, Any]:
         """Scores of every candidate as columns, in the order of the unit numbers."""
@@ -205,3 +235,14 @@ class ActiveLearningLoop:
             return None
         share = summary["class_histogram"][torch.isin(summary.units, units)].double().mean(dim=0)
         return dict(zip(self.class_names, share.tolist(), strict=True))
+
+
+def _learned(represented: Represented, summary: Summary) -> dict[str, NDArray[Any]]:
+    """The vectors and numbers of units that are not in their summaries: ``pool_<field>`` and ``labeled_<field>``."""
+    arrays = {}
+    for part in ("pool", "labeled"):
+        units: Summary = getattr(represented, part)
+        arrays[f"{part}_units"] = units.units.numpy()
+        new = {name: values for name, values in units.fields.items() if name not in summary.fields}
+        arrays |= {f"{part}_{name}": values.numpy() for name, values in new.items() if values.dim() <= 2}
+    return arrays

@@ -25,7 +25,7 @@ LATER = (
 )
 """What only comes into play after cycle 0's pool pass: what acquires, how often, how much, and how cycles go on."""
 
-LABELS = ("experiment", "description", "run_dir", "tracking", "trainer.progress_bar")
+LABELS = ("experiment", "description", "run_dir", "tracking", "trainer.progress_bar", "gallery")
 """What never touches a result."""
 
 FIRST = ("checkpoint.ckpt", "metrics.json", "summaries.npz")

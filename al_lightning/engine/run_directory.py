@@ -11,6 +11,8 @@ cycles/K/scores.parquet     raw and normalized scores of every candidate
 cycles/K/representation.csv where the criteria's space is learned: the loss of every epoch
 cycles/K/representation.json what that space is worth, measured on the labeled set
 cycles/K/selection.csv      the selected units in pick order
+cycles/K/embeddings.npz     where it is learned: pool and labeled units in that space
+cycles/K/gallery.npz        what a person wants to see of a few selected and rejected units
 cycles/0/origin.txt         the run that trained the first cycle, where it was taken over
 requests/cycle_K.csv        labels asked of an external oracle (seed.csv for the seed set)
 """
@@ -33,6 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data import LabelPool
@@ -207,6 +210,14 @@ class RunDirectory:
         """Save what the pool pass kept."""
         arrays = {"units": summary.units.numpy()} | {name: values.numpy() for name, values in summary.fields.items()}
         write_atomically(self.cycle(cycle, "summaries.npz"), lambda file: np.savez(file, **arrays))
+
+    def write_embeddings(self, cycle: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Save where units lie in a learned space."""
+        write_atomically(self.cycle(cycle, "embeddings.npz"), lambda file: np.savez(file, **arrays))
+
+    def write_gallery(self, cycle: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Save what a person wants to see."""
+        write_atomically(self.cycle(cycle, "gallery.npz"), lambda file: np.savez_compressed(file, **arrays))
 
     def write_scores(self, cycle: int, columns: Mapping[str, Any]) -> None:
         """Save the scores of every candidate."""

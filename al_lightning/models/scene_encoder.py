@@ -119,7 +119,8 @@ class _Attention(nn.Module):
     def _all(self, queries: Tensor, steps: Tensor) -> Tensor:
         query, key, value = (self._split(part) for part in (self.query(queries), self.key(steps), self.value(steps)))
         weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
-        return (self.dropout(weights) @ value).transpose(1, 2).flatten(2)
+        attended: Tensor = self.dropout(weights) @ value
+        return attended.transpose(1, 2).flatten(2)
 
     def _one(self, queries: Tensor, steps: Tensor) -> Tensor:
         """The same for Q = 1, without keys and values of every step.
@@ -129,7 +130,7 @@ class _Attention(nn.Module):
         B, C = len(steps), steps.shape[-1]
         key, value = (layer.weight.view(self.heads, -1, C) for layer in (self.key, self.value))
         query = torch.bmm(self.query(queries).view(B, self.heads, -1).transpose(0, 1), key).transpose(0, 1)
-        weights = self.dropout((torch.bmm(query, steps.transpose(1, 2)) * key.shape[1] ** -0.5).softmax(dim=-1))
+        weights: Tensor = self.dropout((torch.bmm(query, steps.transpose(1, 2)) * key.shape[1] ** -0.5).softmax(dim=-1))
         attended = torch.bmm(torch.bmm(weights, steps).transpose(0, 1), value.transpose(1, 2)).transpose(0, 1)
         bias = weights.sum(-1, keepdim=True) * self.value.bias.view(self.heads, -1)
         return (attended + bias).reshape(B, 1, C)

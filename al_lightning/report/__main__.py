@@ -1,4 +1,4 @@
-"""Writes the papers' tables from run directories: ``python -m al_lightning.report DIR``."""
+"""Writes tables and a page from run directories: ``python -m al_lightning.report DIR``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from al_lightning.report.html_comparison import comparison_page
+from al_lightning.report.html_run import FILE, write_run_report
 from al_lightning.report.tables import tables
 from al_lightning.report.tables_runs import ReportedRun, RunReadError, group, read_runs
 from al_lightning.report.tables_write import comma_separated, latex, markdown
@@ -15,10 +17,11 @@ from al_lightning.report.tables_write import comma_separated, latex, markdown
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m al_lightning.report",
-        description="Write tables from all run directories in a folder: means over seeds, paired differences to a "
-        "baseline, IoU of the classes, subsets such as night and rain, label efficiency, overlap of the picks; the "
-        "papers' own numbers beside them.",
-        epilog="Writes DIR/report/tables.md, and each table as .csv and .tex. Runs may still be going on.",
+        description="Write a page and tables from all run directories in a folder: curves with intervals over seeds, "
+        "paired differences to a baseline, IoU of the classes, subsets such as night and rain, label efficiency, "
+        "overlap of the picks; the papers' own numbers beside them.",
+        epilog="Writes DIR/report/report.html, DIR/report/tables.md, and each table as .csv and .tex; where DIR is a "
+        "run itself, its own page DIR/report.html, too. Runs may still be going on.",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with run directories, at any depth")
     parser.add_argument("--baseline", default="random", help="method to compare with (default: random)")
@@ -36,17 +39,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         methods = sorted({method.name for experiment in experiments for method in experiment.methods})
         if options.baseline not in methods and options.baseline != "random":
             raise RunReadError(f"there is no method '{options.baseline}'; there are: {'; '.join(methods)}")
-        made = [table for experiment in experiments for table in tables(experiment, options.baseline)]
+        compared = [(experiment, list(tables(experiment, options.baseline))) for experiment in experiments]
+        made = [table for _, own in compared for table in own]
         out.mkdir(parents=True, exist_ok=True)
         for table in made:
             (out / f"{table.name}.csv").write_text(comma_separated(table), encoding="utf-8")
             (out / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
         text = "\n".join([f"# Tables of {len(runs)} runs\n", *_unfinished(runs), *map(markdown, made)])
         (out / "tables.md").write_text(text, encoding="utf-8")
+        if any(run.path == options.folder for run in runs):
+            print(write_run_report(options.folder))
+        title = f"{options.folder.resolve().name}: {len(runs)} runs"
+        page = comparison_page(title, compared, options.baseline, _unfinished(runs), out)
+        (out / FILE).write_text(page, encoding="utf-8")
     except (RunReadError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{len(made)} tables of {len(runs)} runs: {out / 'tables.md'}")
+    print(f"{len(made)} tables of {len(runs)} runs: {out / FILE}, {out / 'tables.md'}")
     return 0
 
 

@@ -16,7 +16,7 @@ import yaml
 from al_lightning.data import LabelPool
 
 FULL = "full supervision"
-SILENT = ("run_dir", "description", "tracking", "trainer.progress_bar", "loader.num_workers", "seed")
+SILENT = ("run_dir", "description", "tracking", "trainer.progress_bar", "loader.num_workers", "gallery", "seed")
 """Keys in which the runs of a method may differ: they do not touch results, or make repetitions."""
 
 COMPARED = ("acquisition", "loop.cycles", "loop.seed_size", "loop.budget")

@@ -38,6 +38,13 @@ def summarize(values: Collection[float]) -> Sample:
     return Sample(float(numbers.mean()), float(numbers.std(ddof=1)) if len(numbers) > 1 else None, len(numbers))
 
 
+def half_width(sample: Sample, confidence: float = 0.95) -> float | None:
+    """Half the width of a mean's confidence interval, Student's t with S - 1 degrees of freedom; None for one seed."""
+    if sample.deviation is None:
+        return None
+    return float(stats.t.ppf((1 + confidence) / 2, sample.count - 1)) * sample.deviation / math.sqrt(sample.count)
+
+
 @dataclass(frozen=True)
 class Difference:
     """A paired difference.
@@ -77,12 +84,8 @@ def paired_difference(
     seeds = sorted(ours.keys() & baseline.keys())
     if not seeds:
         return None
-    differences = _finite([ours[seed] - baseline[seed] for seed in seeds])
-    mean, count = float(differences.mean()), len(seeds)
-    if count == 1:
-        return Difference(mean, None, 1)
-    error = float(differences.std(ddof=1)) / math.sqrt(count)
-    return Difference(mean, float(stats.t.ppf((1 + confidence) / 2, count - 1)) * error, count)
+    sample = summarize([ours[seed] - baseline[seed] for seed in seeds])
+    return Difference(sample.mean, half_width(sample, confidence), sample.count)
 
 
 def jaccard(ours: Collection[str], theirs: Collection[str]) -> float:

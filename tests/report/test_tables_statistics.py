@@ -6,6 +6,7 @@ from scipy import integrate, stats
 
 from al_lightning.report.tables_statistics import (
     chance_jaccard,
+    half_width,
     jaccard,
     labels_needed,
     mean_over_labels,
@@ -46,6 +47,13 @@ def test_the_interval_is_that_of_scipys_paired_test(pairs: list[tuple[float, flo
     assert (found.mean - found.half_width, found.mean + found.half_width) == pytest.approx((low, high), abs=1e-9)
     if abs(test.pvalue - 0.05) > 1e-9:
         assert found.significant == (test.pvalue < 0.05)
+
+
+@given(st.lists(numbers, min_size=2, max_size=12).filter(lambda values: np.ptp(values) > 0))
+def test_the_interval_of_a_mean_is_scipys(values: list[float]) -> None:
+    low, high = stats.t.interval(0.9, len(values) - 1, np.mean(values), stats.sem(values))
+    assert half_width(summarize(values), 0.9) == pytest.approx((high - low) / 2)
+    assert half_width(summarize(values[:1])) is None
 
 
 def test_pairs_are_needed() -> None:

@@ -27,6 +27,7 @@ from al_lightning.acquisition.functional.safety import (
     soft_collision,
 )
 from al_lightning.acquisition.functional.value_score import divide_by_deviation, value_score
+from al_lightning.acquisition.functional.voxel_shares import UncertaintyShares, uncertainty_shares
 from al_lightning.acquisition.functional.voxels import (
     VoxelStatistics,
     class_histogram,
@@ -43,6 +44,7 @@ __all__ = [
     "Neighbors",
     "PickedDivergence",
     "RepresentativeError",
+    "UncertaintyShares",
     "VoxelStatistics",
     "approximate_nearest_divergence",
     "class_histogram",
@@ -68,6 +70,7 @@ __all__ = [
     "segment_distance",
     "select_class_distribution",
     "soft_collision",
+    "uncertainty_shares",
     "value_score",
     "voxel_statistics",
     "weighted_sum",
