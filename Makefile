@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+MMDET3D_VENV ?= .venv-mmdet3d
 
-.PHONY: help setup demo test lint unit clean
+.PHONY: help setup demo test lint unit test-mmdet3d clean
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,5 +34,13 @@ unit: setup ## pytest alone
 
 test: lint unit ## all checks
 
-clean: ## remove the environment and caches, not the runs
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+$(MMDET3D_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(MMDET3D_VENV)
+	$(MMDET3D_VENV)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mmdet3d]'
+	touch $@
+
+test-mmdet3d: $(MMDET3D_VENV)/.installed ## the tests that need mmdet3d, in an environment of their own
+	$(MMDET3D_VENV)/bin/python -m pytest tests/integrations
+
+clean: ## remove the environments and caches, not the runs
+	rm -rf $(VENV) $(MMDET3D_VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -271,15 +271,27 @@ class DataFileError(Exception):
     """A data file is missing, truncated, of the wrong size or unreadable; the message says which."""
 
 
+@runtime_checkable
+class Ragged(Protocol):
+    """What differs in size from sample to sample, and so makes a batch of itself."""
+
+    @staticmethod
+    def join(items: Sequence[Any]) -> Any:
+        """One for a batch, of one for each sample."""
+        ...
+
+
 def stack(items: Sequence[Any]) -> Any:
-    """Stack equal dataclasses of tensors (or tensors, or None) along a new first axis.
+    """Stack equal dataclasses of tensors (or tensors, or `Ragged`, or None) along a new first axis.
 
     Raises:
-        TypeError: an item is neither a tensor, nor None, nor a dataclass of those.
+        TypeError: an item is neither a tensor, nor `Ragged`, nor None, nor a dataclass of those.
     """
     first = items[0]
     if first is None:
         return None
+    if isinstance(first, Ragged):
+        return first.join(items)
     if isinstance(first, Tensor):
         return torch.stack(list(items))
     if not hasattr(first, "__dataclass_fields__"):

@@ -18,6 +18,7 @@ from al_lightning.models.bev_encoder import STRIDE as BEV_STRIDE
 from al_lightning.models.bev_encoder import BEVBackbone, BEVNeck
 from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
+from al_lightning.models.image_trunk import ImageMerger, ImageTrunk, check_fit, last_maps
 from al_lightning.models.resnet import ResNet
 from al_lightning.models.view_transform import LiftSplat
 from al_lightning.types import CameraInputs, OccupancyPrediction, VoxelGrid
@@ -70,21 +71,24 @@ class FlashOcc(nn.Module):
         neck_channels: channels of the image features.
         context_channels: channels of the pooled bird's-eye view; its encoder has 2, 4 and 8 times as many.
         bev_channels: channels of the encoded bird's-eye view, the head's input.
+        neck: makes the image features, at stride 16; None for the official one over the backbone's last two maps.
 
     Raises:
-        ValueError: sizes that the network's strides do not divide, no class, or a bad depth range.
+        ValueError: sizes that the network's strides do not divide, no class, a bad depth range, or a neck that does not
+            fit.
     """
 
     def __init__(
         self,
         grid: VoxelGrid,
-        backbone: ResNet,
+        backbone: ImageTrunk,
         num_classes: int = 18,
         image_size: tuple[int, int] = (256, 704),
         depth: tuple[float, float, float] = (1.0, 45.0, 0.5),
         neck_channels: int = 256,
         context_channels: int = 64,
         bev_channels: int = 256,
+        neck: ImageMerger | None = None,
     ) -> None:
         super().__init__()
         X, Y, Z = grid.shape
@@ -96,7 +100,8 @@ class FlashOcc(nn.Module):
         self.image_size = (height, width)
         flat = VoxelGrid(grid.lower, grid.upper, (X, Y, 1))
         self.img_backbone = backbone
-        self.img_neck = ImageNeck(backbone.out_channels[-2:], neck_channels)
+        self.img_neck = neck or ImageNeck(backbone.out_channels[-2:], neck_channels)
+        check_fit(backbone, self.img_neck, neck_channels, IMAGE_STRIDE)
         self.img_view_transformer = LiftSplat(
             neck_channels, context_channels, flat, self.image_size, IMAGE_STRIDE, depth
         )
@@ -121,8 +126,7 @@ class FlashOcc(nn.Module):
         if images.dim() != 5 or images.shape[2:] != (3, *self.image_size):
             expected = f"(B, N, 3, {self.image_size[0]}, {self.image_size[1]})"
             raise ValueError(f"images must be {expected}, got {tuple(images.shape)}")
-        *_, fine, coarse = self.img_backbone(images.flatten(0, 1))
-        features = self.img_neck(fine, coarse)
+        features = self.img_neck(*last_maps(self.img_backbone(images.flatten(0, 1)), self.img_neck))
         bev = self.img_view_transformer(features.view(*images.shape[:2], *features.shape[1:]), inputs)
         fine, _, coarse = self.img_bev_encoder_backbone(bev)
         bev = self.img_bev_encoder_neck(fine, coarse)

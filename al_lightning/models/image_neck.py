@@ -11,8 +11,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from al_lightning.models.image_trunk import ImageMerger
 
-class ImageNeck(nn.Module):
+
+class ImageNeck(ImageMerger):
     """Two-level FPN that returns its finer level (official `CustomFPN`): no norm, no activation.
 
     Args:
@@ -20,8 +22,11 @@ class ImageNeck(nn.Module):
         out_channels: channels of the output.
     """
 
+    scale = 1
+
     def __init__(self, in_channels: Sequence[int], out_channels: int) -> None:
         super().__init__()
+        self.in_channels, self.out_channels = tuple(in_channels), out_channels
         self.lateral_convs = nn.ModuleList(_conv(channels, out_channels, 1) for channels in in_channels)
         self.fpn_convs = nn.ModuleList([_conv(out_channels, out_channels, 3)])
 

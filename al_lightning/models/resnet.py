@@ -10,6 +10,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from al_lightning.models.image_trunk import ImageTrunk
+
 
 class BasicBlock(nn.Module):
     """conv3x3 - BN - ReLU - conv3x3 - BN, plus the shortcut, ReLU.
@@ -76,7 +78,7 @@ class Bottleneck(nn.Module):
         return out
 
 
-class ResNet(nn.Module):
+class ResNet(ImageTrunk):
     """A ResNet trunk without classifier; the defaults are ResNet-50.
 
     Args:
@@ -86,10 +88,13 @@ class ResNet(nn.Module):
 
     Attributes:
         out_channels: channels of the four stages' outputs.
+        strides: 4, 8, 16, 32.
 
     Raises:
         ValueError: an unknown block, or not four stages.
     """
+
+    strides = (4, 8, 16, 32)
 
     def __init__(
         self,
@@ -126,6 +131,12 @@ class ResNet(nn.Module):
             x = stage(x)
             outputs.append(x)
         return outputs
+
+    def freeze(self) -> None:
+        """Let norms, stem and first stage learn nothing."""
+        norms = [module for module in self.modules() if isinstance(module, nn.BatchNorm2d)]
+        for module in (self.conv1, self.layer1, *norms):
+            module.requires_grad_(False)
 
 
 def _stage(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from al_lightning.driving import DrivingInputs, DrivingPrediction
 from al_lightning.models.checkpoint import load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
+from al_lightning.models.image_trunk import ImageMerger, ImageTrunk, check_fit, last_maps
 from al_lightning.models.resnet import ResNet
 from al_lightning.models.vad.head import VADHead
 from al_lightning.models.vad.modes import deterministic
@@ -24,7 +25,7 @@ OFFICIAL_GRID = VoxelGrid((-15.0, -30.0, -2.0), (15.0, 30.0, 2.0), (100, 100, 4)
 """Cells of VAD-tiny in the LiDAR frame: 0.3 m to the right, 0.6 m forward, asked at four heights."""
 
 
-class SingleLevelNeck(nn.Module):
+class SingleLevelNeck(ImageMerger):
     """FPN over the last stage alone: two convolutions, no norm, no activation.
 
     Args:
@@ -32,8 +33,11 @@ class SingleLevelNeck(nn.Module):
         out_channels: channels of the output.
     """
 
+    scale = 1
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
+        self.in_channels, self.out_channels = (in_channels,), out_channels
         pyramid = ImageNeck((in_channels,), out_channels)
         self.lateral_convs, self.fpn_convs = pyramid.lateral_convs, pyramid.fpn_convs
 
@@ -58,6 +62,7 @@ class VAD(nn.Module):
         frozen_trunk: the trunk's norms stay as they are, its stem and first stage learn nothing; for pretrained trunks.
         turning_point: (column, row), in cells from the outer edge, about which the carried view is turned by the change
             of heading. TRAP: official checkpoints want (100, 100), see `turn`. None for the middle.
+        neck: makes the image features, at the stride; None for the official one.
 
     Raises:
         ValueError: sizes that do not fit together.
@@ -66,12 +71,13 @@ class VAD(nn.Module):
     def __init__(
         self,
         grid: VoxelGrid,
-        backbone: ResNet,
+        backbone: ImageTrunk,
         size: VADSize | None = None,
         cameras: int = 6,
         stride: int = 32,
         frozen_trunk: bool = True,
         turning_point: tuple[float, float] | None = (100.0, 100.0),
+        neck: ImageMerger | None = None,
     ) -> None:
         super().__init__()
         if stride not in (16, 32):
@@ -85,16 +91,13 @@ class VAD(nn.Module):
         self.img_backbone = backbone
         channels = backbone.out_channels
         coarse = stride == 32
-        self.img_neck = SingleLevelNeck(channels[-1], size.dims) if coarse else ImageNeck(channels[-2:], size.dims)
+        if neck is None:
+            neck = SingleLevelNeck(channels[-1], size.dims) if coarse else ImageNeck(channels[-2:], size.dims)
+        self.img_neck = neck
+        check_fit(backbone, self.img_neck, size.dims, stride)
         if frozen_trunk:
-            self._freeze_trunk()
-
-    def _freeze_trunk(self) -> None:
-        trunk = self.img_backbone
-        norms = [module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)]
-        for module in (trunk.conv1, trunk.layer1, *norms):
-            module.requires_grad_(False)
-        self.train(self.training)
+            self.img_backbone.freeze()
+            self.train(self.training)
 
     def train(self, mode: bool = True) -> VAD:
         """As usual, except that a frozen trunk stays in evaluation mode."""
@@ -118,9 +121,7 @@ class VAD(nn.Module):
         cameras = len(self.pts_bbox_head.transformer.cams_embeds)
         if images.dim() != 5 or images.shape[1:3] != (cameras, 3):
             raise ValueError(f"images must be (B, {cameras}, 3, H, W), got {tuple(images.shape)}")
-        stages = self.img_backbone(images.flatten(0, 1))
-        used = stages[-1:] if self.stride == 32 else stages[-2:]
-        features: Tensor = self.img_neck(*used)
+        features: Tensor = self.img_neck(*last_maps(self.img_backbone(images.flatten(0, 1)), self.img_neck))
         return features.view(*images.shape[:2], *features.shape[1:])
 
     def encode(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None) -> Tensor:

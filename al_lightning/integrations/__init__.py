@@ -1,0 +1,1 @@
+"""Other libraries' models in this framework; nothing else here imports those libraries."""

@@ -1,0 +1,120 @@
+"""Detection of objects as a LightningModule: detector and metric are injected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, cast
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from al_lightning.detection import DetectionInputs, Detections
+from al_lightning.types import Batch
+
+DetectionBatch = Batch[DetectionInputs, Any]
+
+
+class Detector(Protocol):
+    """A network that finds objects; called, it predicts.
+
+    Attributes:
+        class_names: in the order of the labels.
+    """
+
+    class_names: Sequence[str]
+
+    def losses(self, inputs: Any, annotations: Any) -> dict[str, Tensor]:
+        """Weighted terms by their names; their sum is the loss."""
+        ...
+
+    def __call__(self, inputs: Any) -> Detections:
+        """Predict a batch."""
+        ...
+
+
+class DetectionTask(LightningModule):
+    """Train, validate and predict boxes.
+
+    Args:
+        network: a `Detector`.
+        metric: updated with tokens (B, 32), boxes (B, M, 9), labels (B, M) and scores (B, M), computes a dictionary of
+            scalars; its ``class_names`` are the network's.
+        lr: learning rate of AdamW.
+        weight_decay: weight decay of AdamW.
+        warmup_steps: steps of linear warm-up from a thousandth of ``lr``.
+        schedule: after the warm-up constant, or half a cosine down to zero.
+
+    Raises:
+        ValueError: a rate, decay or number of steps is out of range, or network and metric name other classes.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        metric: Metric,
+        lr: float = 1e-4,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 200,
+        schedule: Literal["constant", "cosine"] = "cosine",
+    ) -> None:
+        super().__init__()
+        if not (0 < lr < math.inf and 0 <= weight_decay < math.inf and warmup_steps >= 0):
+            raise ValueError(
+                "lr must be positive, weight_decay and warmup_steps not negative, "
+                f"got {lr}, {weight_decay} and {warmup_steps}"
+            )
+        names, measured = (tuple(part.class_names) for part in (network, metric))  # type: ignore[arg-type]
+        if names != measured:
+            raise ValueError(f"the metric must name the network's classes {', '.join(names)}; it has {measured}")
+        self.network, self.metric = network, metric
+        self.lr, self.weight_decay, self.warmup_steps, self.schedule = lr, weight_decay, warmup_steps, schedule
+
+    def forward(self, inputs: DetectionInputs) -> Detections:
+        """Run the network."""
+        prediction: Detections = self.network(inputs)
+        return prediction
+
+    def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:
+        """The loss of a labeled batch."""
+        losses = cast(Detector, self.network).losses(batch.inputs, batch.annotations)
+        loss = torch.stack(list(losses.values())).sum()
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
+        return loss
+
+    def validation_step(self, batch: DetectionBatch, batch_idx: int) -> Any:
+        """Take in the `Detections` of a batch; returns them."""
+        prediction = self(batch.inputs)
+        self.metric.update(*self.measured(prediction, batch))
+        return prediction
+
+    def measured(self, prediction: Detections, batch: DetectionBatch) -> tuple[Tensor, ...]:
+        """Which frames and what was found there, as the metric takes them."""
+        return batch.inputs.tokens, prediction.boxes, prediction.labels, prediction.scores
+
+    def on_validation_epoch_end(self) -> None:
+        """Report the metric over the whole validation set."""
+        self.log_dict(self.metric.compute(), logger=False)
+        self.metric.reset()
+
+    def predict_step(self, batch: DetectionBatch, batch_idx: int) -> Detections:
+        """Predict from sensors alone."""
+        return cast(Detections, self(batch.inputs))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with linear warm-up."""
+        fused = self.trainer.precision != "16-mixed"  # fused cannot clip gradients under a gradient scaler
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _lr_factor(self, step: int, total: int) -> float:
+        if step < self.warmup_steps:
+            return max(1e-3, step / self.warmup_steps)
+        if self.schedule == "constant":
+            return 1.0
+        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
