@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from al_lightning.detection import DetectionInputs, Detections
+from al_lightning.tasks.schedule import decay_factor
 from al_lightning.types import Batch
 
 DetectionBatch = Batch[DetectionInputs, Any]
@@ -114,7 +115,4 @@ class DetectionTask(LightningModule):
     def _lr_factor(self, step: int, total: int) -> float:
         if step < self.warmup_steps:
             return max(1e-3, step / self.warmup_steps)
-        if self.schedule == "constant":
-            return 1.0
-        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return decay_factor(step, total, self.warmup_steps, self.schedule)

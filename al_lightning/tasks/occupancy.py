@@ -11,6 +11,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from al_lightning.tasks.schedule import decay_factor
 from al_lightning.types import Batch, CameraInputs, OccupancyAnnotations, OccupancyPrediction
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -120,9 +121,4 @@ class OccupancyTask(LightningModule):
     def _lr_factor(self, step: int, total: int) -> float:
         if step < self.warmup_steps:
             return max(1e-3, step / self.warmup_steps)
-        if self.schedule == "constant":
-            return 1.0
-        if self.schedule == "steps":
-            return 0.1 ** ((step >= total * 2 / 3) + (step >= total * 5 / 6))
-        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
-        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+        return decay_factor(step, total, self.warmup_steps, self.schedule)

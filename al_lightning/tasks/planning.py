@@ -18,6 +18,7 @@ from torchmetrics import Metric
 from al_lightning.driving import OBSTACLES, DrivingInputs, DrivingPrediction, commanded_positions, footprints
 from al_lightning.models.vad import monte_carlo_dropout
 from al_lightning.tasks.frames import Driver, Frame, FrameByFrame, PlanningBatch, remembered, unaware
+from al_lightning.tasks.schedule import decay_factor
 
 
 class PlanningTask(LightningModule):
@@ -120,10 +121,7 @@ class PlanningTask(LightningModule):
     def _lr_factor(self, step: int, total: int) -> float:
         if step < self.warmup_steps:
             return self.warmup_start + (1 - self.warmup_start) * step / self.warmup_steps
-        if self.schedule == "constant":
-            return 1.0
-        progress = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
-        return max(1e-3, 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress))))
+        return max(1e-3, decay_factor(step, total, self.warmup_steps, self.schedule))
 
     # --- validation ---------------------------------------------------------------------------------------------------
 
