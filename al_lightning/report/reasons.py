@@ -140,9 +140,9 @@ def _nearest_histogram(field: str, case: Case, others: Sequence[int], what: str)
 
 def divergence_terms(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """What each class adds to the Jensen-Shannon divergence (bits) of two histograms (K,): (K,), not negative."""
-    middle = (p + q) / 2
+    total = p + q
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = [np.where(h > 0, h * np.log2(h / middle), 0.0) / 2 for h in (p, q)]
+        terms = [np.where(h > 0, h * np.log2(2 * (h / total)), 0.0) / 2 for h in (p, q)]
     return np.maximum(terms[0] + terms[1], 0)
 
 
