@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, cast
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from al_lightning.detection import DetectionInputs, Detections
-from al_lightning.tasks.schedule import decay_factor
+from al_lightning.tasks.schedule import check_rates, decay_factor
 from al_lightning.types import Batch
 
 DetectionBatch = Batch[DetectionInputs, Any]
@@ -62,11 +61,7 @@ class DetectionTask(LightningModule):
         schedule: Literal["constant", "cosine"] = "cosine",
     ) -> None:
         super().__init__()
-        if not (0 < lr < math.inf and 0 <= weight_decay < math.inf and warmup_steps >= 0):
-            raise ValueError(
-                "lr must be positive, weight_decay and warmup_steps not negative, "
-                f"got {lr}, {weight_decay} and {warmup_steps}"
-            )
+        check_rates(lr, weight_decay, warmup_steps)
         names, measured = (tuple(part.class_names) for part in (network, metric))  # type: ignore[arg-type]
         if names != measured:
             raise ValueError(f"the metric must name the network's classes {', '.join(names)}; it has {measured}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from al_lightning.tasks.schedule import decay_factor
+from al_lightning.tasks.schedule import check_rates, decay_factor
 from al_lightning.types import Batch, CameraInputs, OccupancyAnnotations, OccupancyPrediction
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -50,11 +49,7 @@ class OccupancyTask(LightningModule):
         undecayed: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        if not (0 < lr < math.inf and 0 <= weight_decay < math.inf and warmup_steps >= 0):
-            raise ValueError(
-                "lr must be positive, weight_decay and warmup_steps not negative, "
-                f"got {lr}, {weight_decay} and {warmup_steps}"
-            )
+        check_rates(lr, weight_decay, warmup_steps)
         self.network, self.loss, self.metric = network, loss, metric
         self.lr, self.weight_decay, self.warmup_steps, self.schedule = lr, weight_decay, warmup_steps, schedule
         self.undecayed = undecayed

@@ -1,8 +1,21 @@
-"""How learning rates fall after the warm-up."""
+"""Learning rates: what is refused, and how they fall after the warm-up."""
 
 from __future__ import annotations
 
 import math
+
+
+def check_rates(lr: float, weight_decay: float, warmup_steps: int) -> None:
+    """Refuse numbers that no training can use.
+
+    Raises:
+        ValueError: a rate, decay or number of steps is out of range.
+    """
+    if not (0 < lr < math.inf and 0 <= weight_decay < math.inf and warmup_steps >= 0):
+        raise ValueError(
+            "lr must be positive, weight_decay and warmup_steps not negative, "
+            f"got {lr}, {weight_decay} and {warmup_steps}"
+        )
 
 
 def decay_factor(step: int, total: int, warmup_steps: int, schedule: str) -> float:
