@@ -1,11 +1,13 @@
 """Stands for ``train.py`` where only its files and its exit status matter; starts in milliseconds.
 
 Cycle 0 of seed S scores S; every later cycle adds the word ``gain``. ``trained`` in the folder above the run counts who
-has trained cycle 0. ``fail=1`` fails while the file ``broken`` is there, ``wait=1`` waits for the file ``go``.
+has trained cycle 0. ``fail=1`` fails while the file ``broken`` is there, ``wait=1`` waits for the file ``go``; ``wait=2``
+is deaf to SIGTERM meanwhile.
 """
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +35,8 @@ def main():
     print("words", *sys.argv[1:])
     write(run / "config.yaml", yaml.safe_dump(config))
     write(run / "slot", os.environ.get("SLOT", ""))
+    if config.get("wait") == 2:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if config.get("fail") and (top / "broken").exists():
         raise SystemExit(3)
     while config.get("wait") and not (top / "go").exists():

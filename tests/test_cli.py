@@ -364,20 +364,25 @@ def test_control_c_ends_with_a_word_and_the_run_goes_on_later(
     assert len(rows(tmp_path / "run/metrics.csv")) == 3
 
 
+@pytest.mark.parametrize("name", ["training_step", "validation_step", "predict_step"])
 def test_a_terminated_run_does_not_say_that_it_is_done(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = OccupancyTask.training_step
+    step = getattr(OccupancyTask, name)
+    calls = []
 
     def terminated(self: OccupancyTask, *arguments: Any) -> Any:
-        signal.raise_signal(signal.SIGTERM)
-        return train(self, *arguments)
+        if self._trainer is not None:  # not in the rehearsal
+            calls.append(name)
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OccupancyTask, "training_step", terminated)
+        patch.setattr(OccupancyTask, name, terminated)
         handler = signal.getsignal(signal.SIGTERM)
         assert run() == 143
         signal.signal(signal.SIGTERM, handler)
+    assert len(calls) == 1
     assert "goes on from here" in capsys.readouterr().out
     assert run() == 0
     assert len(rows(tmp_path / "run/metrics.csv")) == 3

@@ -13,7 +13,7 @@ import yaml
 from al_lightning.sweep.files import Sweep
 from al_lightning.sweep.journal import Journal, JournalError, State, locked
 from al_lightning.sweep.planning import plan
-from al_lightning.sweep.scheduler import Scheduler
+from al_lightning.sweep.scheduler import PATIENCE, Scheduler
 
 
 def write_sweep(folder: Path, name: str = "table", **content: object) -> Sweep:
@@ -122,19 +122,24 @@ def test_the_same_run_of_two_sweeps_is_run_once(tmp_path: Path) -> None:
     assert walk(tmp_path, *sweeps) == ["two/seed-1 is one/seed-1_acquisition-cas"]
 
 
-def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path: Path) -> None:
-    sweep = write_sweep(tmp_path, parameters={"seed": {"values": [0, 1]}, "wait": {"value": 1}})
+@pytest.mark.parametrize("wait", [1, 2])
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path: Path, wait: int) -> None:
+    """Also one that does not hear: a second signal ends it at once."""
+    sweep = write_sweep(tmp_path, parameters={"seed": {"values": [0, 1]}, "wait": {"value": wait}})
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 1.5)
+    signal.setitimer(signal.ITIMER_REAL, 1.5, 1.5)
+    started = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             walk(tmp_path, sweep)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+    assert time.monotonic() - started < PATIENCE / 2
     assert states(tmp_path) == {"table/seed-0": "running", "table/seed-1": "pending"}
     assert not (tmp_path / "runs/trained").exists()
     (tmp_path / "runs/go").touch()

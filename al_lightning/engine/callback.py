@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from al_lightning.acquisition import Acquisition, Selection, Summarizer
 from al_lightning.data import UNLABELED, LabelPool
@@ -45,7 +46,10 @@ class ActiveLearningCallback(Callback):
 
         Raises:
             RuntimeError: the batch carries annotations, which the pool pass may not see.
+            SIGTERMException: the process was told to end; Lightning itself forgets that while it predicts.
         """
+        if trainer.received_sigterm:
+            raise SIGTERMException
         if batch.annotations is not None:
             raise RuntimeError("the pool pass was given annotations; its loader must not read any")
         fields = {name: values.cpu() for name, values in self.summarizer(batch, outputs).items()}

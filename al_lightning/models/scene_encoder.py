@@ -145,4 +145,7 @@ class _Dropout(nn.Dropout):
 
     def forward(self, values: Tensor) -> Tensor:
         """Zero a share p of the values and scale the others, in training."""
-        return values * (torch.rand_like(values) >= self.p) * (1 / (1 - self.p)) if self.training else values
+        if not self.training:
+            return values
+        # One factor a value, made in place: autograd then sees a single product.
+        return values * torch.rand_like(values, requires_grad=False).ge_(self.p).mul_(1 / (1 - self.p))

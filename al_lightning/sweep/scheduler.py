@@ -200,14 +200,17 @@ class Scheduler:
         process.run.minutes += (time.monotonic() - process.started) / 60
 
     def _stop(self) -> None:
-        """End what is running; a run loses at most the epochs since its last checkpoint."""
+        """End what is running; a run loses at most the epochs since its last checkpoint.
+
+        A second signal ends at once the run that is waited for.
+        """
         for process in self.active:
             if process.popen.poll() is None:
                 os.killpg(process.popen.pid, signal.SIGTERM)
         for process in list(self.active):
             try:
                 process.popen.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 os.killpg(process.popen.pid, signal.SIGKILL)
             self._release(process)
         self.journal.write()

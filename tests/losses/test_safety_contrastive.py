@@ -120,6 +120,17 @@ def test_a_single_scene_has_loss_zero_with_a_gradient():
     assert not z.grad.any()
 
 
+def test_kept_positives_are_those_of_the_batch():
+    """Other values, types and numbers of states in turn, and the same again: always the functional form's loss."""
+    module = SafetyContrastive()
+    z, safety = batch(0)
+    _, other = batch(1)
+    for states in (safety, safety.clone(), other, safety.float(), safety[:5], safety):
+        assert module(z[: len(states)], states) == safety_contrastive(z[: len(states)], states)
+    safety[:] = other
+    assert module(z, safety) == safety_contrastive(z, other)
+
+
 def test_descent_brings_scenes_of_like_safety_together():
     """Two groups of safety end as two points of the circle."""
     z = torch.randn(12, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
