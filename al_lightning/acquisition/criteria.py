@@ -54,7 +54,7 @@ class Random:
         """Static."""
 
 
-class _SummaryField:
+class SummaryField:
     """A number of the summary is the score."""
 
     def __init__(self, field: str) -> None:
@@ -68,7 +68,7 @@ class _SummaryField:
         """Static."""
 
 
-class MeanEntropy(_SummaryField):
+class MeanEntropy(SummaryField):
     """Mean voxel entropy: the entropy baseline.
 
     Args:
@@ -79,7 +79,7 @@ class MeanEntropy(_SummaryField):
         super().__init__(field)
 
 
-class FrequencyWeightedUncertainty(_SummaryField):
+class FrequencyWeightedUncertainty(SummaryField):
     """Entropy weighted by inverse class prevalence, U_fw (occupancy paper, Eq. 7).
 
     Args:

@@ -1,6 +1,6 @@
 """Criteria of the planning paper, on embeddings of scenes: close to hazards (S), rare (R), uncertain (U).
 
-Shape letters: N candidates of the pool, M labeled scenes, S stochastic passes, H steps, D size of an embedding.
+Shape letters: N candidates of the pool, M labeled scenes, H steps, D size of an embedding.
 
 They read the summary fields that `representation.SceneRepresentation` adds. All are static within a cycle.
 """
@@ -12,8 +12,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.criteria import SummaryField
 from al_lightning.acquisition.functional import (
-    dispersion,
     divide_by_deviation,
     hazardous_scenes,
     rarity,
@@ -106,26 +106,15 @@ class Rarity:
         """Static: a picked candidate stays a part of the density."""
 
 
-class Uncertainty:
+class Uncertainty(SummaryField):
     """Scatter of a candidate's stochastic embeddings, U (`functional.dispersion`).
 
     Args:
-        field: name of the summary field (N, S, D) with the embeddings of the stochastic passes.
+        field: name of the summary field (N,).
     """
 
-    def __init__(self, field: str = "embedding_samples") -> None:
-        self.field = field
-
-    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
-        """U (N,).
-
-        Raises:
-            ValueError: there is only one pass.
-        """
-        return dispersion(pool[self.field].movedim(1, 0))
-
-    def update(self, position: int) -> None:
-        """Static."""
+    def __init__(self, field: str = "dispersion") -> None:
+        super().__init__(field)
 
 
 class DivideByDeviation:

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from al_lightning.acquisition.functional import neighborhood_correlation
+from al_lightning.acquisition.functional import dispersion, neighborhood_correlation
 from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import Summary
 
@@ -61,8 +61,8 @@ class SceneRepresentation:
     """Scene embeddings: an encoder trained on the labeled scenes, applied to all (planning paper, "Scene Encoder").
 
     Reads ``error_window`` (N, H, 2) and ``safety`` (N, H) of labeled scenes and ``error_window_samples`` (N, S, H, 2),
-    one error pattern a stochastic pass of the planner, of the pool. Adds ``embedding`` (N, D) and
-    ``embedding_samples`` (N, S, D) to the pool and ``embedding`` to the labeled scenes.
+    one error pattern a stochastic pass of the planner, of the pool. Adds ``embedding`` (N, D) and, of S > 1 passes,
+    their ``dispersion`` (N,) to the pool and ``embedding`` to the labeled scenes.
 
     The encoder is drawn and trained anew at every call, from the generator alone: the result does not depend on what
     the encoder held, on the global random state, or on the number of threads.
@@ -180,19 +180,23 @@ class SceneRepresentation:
         return _with(scenes, embedding=self._encode(scenes["error_window"]))
 
     def embed_samples(self, scenes: Summary, generator: torch.Generator) -> Summary:
-        """Add ``embedding_samples`` (N, S, D) of ``error_window_samples``, and their mean as ``embedding`` (N, D)."""
+        """Add the mean ``embedding`` (N, D) of ``error_window_samples`` and, of S > 1, their ``dispersion`` (N,)."""
         windows = scenes["error_window_samples"]
+        means, scatter = [], []
         with _drawing_from(generator):
             if self.encoder_dropout:
                 _switch_dropout_on(self.encoder)
-            samples = self._encode(windows.flatten(0, 1)).reshape(*windows.shape[:2], -1)
+            for some in windows.split(max(1, BLOCK // windows.shape[1])):
+                samples = self._encode(some.flatten(0, 1)).reshape(*some.shape[:2], -1)
+                means.append(samples.double().mean(1))
+                if samples.shape[1] > 1:
+                    scatter.append(dispersion(samples.movedim(1, 0)))
             self.encoder.eval()
-        mean = samples.double().mean(1)
-        return _with(
-            scenes,
-            embedding=nn.functional.normalize(mean, dim=1) if self.normalize_mean else mean,
-            embedding_samples=samples,
-        )
+        mean = torch.cat(means)
+        fields = {"embedding": nn.functional.normalize(mean, dim=1) if self.normalize_mean else mean}
+        if scatter:
+            fields["dispersion"] = torch.cat(scatter)
+        return _with(scenes, **fields)
 
     @one_thread()
     @torch.no_grad()

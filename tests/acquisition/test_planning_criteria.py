@@ -32,7 +32,8 @@ def seeded(seed=0):
 def pool():
     samples = torch.randn(N, S, D, generator=seeded(1)) * torch.rand(N, 1, 1, generator=seeded(2))
     samples += torch.randn(N, 1, D, generator=seeded(3))
-    return Summary(torch.arange(100, 100 + N), {"embedding": samples.mean(1), "embedding_samples": samples})
+    fields = {"embedding": samples.mean(1), "dispersion": dispersion(samples.transpose(0, 1))}
+    return Summary(torch.arange(100, 100 + N), fields)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_each_criterion_is_its_function(pool, labeled):
     assert len(hazards) == 6
     assert torch.equal(scores["S"], safety_criticality(pool["embedding"], hazards, 0.7))
     assert torch.equal(scores["R"], rarity(pool["embedding"], 7))
-    assert torch.equal(scores["U"], dispersion(pool["embedding_samples"].transpose(0, 1)))
+    assert torch.equal(scores["U"], pool["dispersion"])
     assert all(criterion.update(3) is None for criterion in (SafetyCriticality(), Rarity(), Uncertainty()))
 
 
@@ -88,8 +89,7 @@ def test_normalizer_is_its_function():
 
 
 def test_equal_candidates_are_taken_in_order(labeled):
-    samples = torch.ones(N, S, D)
-    pool = Summary(torch.arange(N), {"embedding": samples.mean(1), "embedding_samples": samples})
+    pool = Summary(torch.arange(N), {"embedding": torch.ones(N, D), "dispersion": torch.zeros(N)})
     criteria = {"S": SafetyCriticality(), "R": Rarity(), "U": Uncertainty()}
     selection = Acquisition(criteria, None, DivideByDeviation(), WeightedSum()).select(pool, labeled, 4, seeded())
     assert selection.units.tolist() == [0, 1, 2, 3]
@@ -100,5 +100,5 @@ def test_wrong_populations_and_empty_labeled_sets_are_refused(pool, labeled):
         Rarity(population="all")
     with pytest.raises(ValueError, match="N > 0"):
         SafetyCriticality().score(pool, labeled.take(torch.arange(0)), seeded())
-    with pytest.raises(KeyError, match="embedding_samples"):
+    with pytest.raises(KeyError, match="dispersion"):
         Uncertainty().score(labeled, labeled, seeded())

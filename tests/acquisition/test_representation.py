@@ -52,15 +52,31 @@ def test_fields_of_the_pool_and_the_labeled_scenes():
     """The pool has no safety states, the labeled scenes need no stochastic error patterns."""
     found = small()(without(POOL, "safety", "error_window"), without(LABELED, "error_window_samples"), seeded())
     pool, labeled = found.pool, found.labeled
-    assert pool.fields.keys() == {"error_window_samples", "embedding", "embedding_samples"}
+    assert pool.fields.keys() == {"error_window_samples", "embedding", "dispersion"}
     assert labeled.fields.keys() == {"error_window", "safety", "embedding"}
-    assert pool["embedding_samples"].shape == (30, S, 8)
+    assert pool["embedding"].shape == (30, 8)
+    assert pool["dispersion"].shape == (30,)
     assert labeled["embedding"].shape == (24, 8)
     assert torch.equal(pool.units, POOL.units)
     torch.testing.assert_close(labeled["embedding"].norm(dim=1), torch.ones(24))
-    torch.testing.assert_close(pool["embedding_samples"].norm(dim=2), torch.ones(30, S))
-    torch.testing.assert_close(pool["embedding"], pool["embedding_samples"].double().mean(1))
-    assert (pool["embedding"].norm(dim=1) < 1).all()
+    # Of S points on the sphere, the mean lies within it; what it lacks to length 1 is their scatter.
+    squared = pool["embedding"].square().sum(1)
+    torch.testing.assert_close(pool["dispersion"], (1 - squared) * S / (S - 1), rtol=1e-5, atol=1e-6)
+    assert (squared < 1).all()
+
+
+def test_one_pass_has_no_dispersion():
+    pool = Summary(POOL.units, {"error_window_samples": POOL["error_window_samples"][:, :1]})
+    assert small()(pool, LABELED, seeded()).pool.fields.keys() == {"error_window_samples", "embedding"}
+
+
+def test_blocks_change_nothing(monkeypatch):
+    representation = small(encoder_dropout=False)
+    whole = representation(POOL, LABELED, seeded()).pool
+    monkeypatch.setattr("al_lightning.acquisition.representation.BLOCK", 2 * S + 1)
+    blocks = representation(POOL, LABELED, seeded()).pool
+    for name in ("embedding", "dispersion"):
+        torch.testing.assert_close(blocks[name], whole[name], rtol=1e-5, atol=1e-7)
 
 
 def test_only_the_generator_decides():
@@ -105,12 +121,11 @@ def test_dropout_of_the_encoder_scatters_equal_passes():
     on, off = small(), small(encoder_dropout=False)
     on.fit(LABELED, seeded())
     off.fit(LABELED, seeded())
-    scattered = on.embed_samples(still, seeded())["embedding_samples"]
-    together = off.embed_samples(still, seeded())["embedding_samples"]
-    assert (scattered.var(dim=1).sum(-1) > 1e-6).all()
-    assert together.var(dim=1).max() < 1e-12
+    scattered, together = on.embed_samples(still, seeded()), off.embed_samples(still, seeded())
+    assert (scattered["dispersion"] > 1e-6).all()
+    assert together["dispersion"].max() < 1e-12
     single = off.embed(POOL.take(torch.arange(5)))["embedding"]
-    torch.testing.assert_close(together[:, 0], single)
+    torch.testing.assert_close(together["embedding"], single.double())
 
 
 def test_named_readings():
@@ -119,8 +134,8 @@ def test_named_readings():
     torch.testing.assert_close(normalized["embedding"].norm(dim=1), torch.ones(30, dtype=torch.float64))
     torch.testing.assert_close(normalized["embedding"], nn.functional.normalize(plain["embedding"], dim=1))
     stochastic = small(stochastic_labeled=True)(POOL, LABELED, seeded()).labeled
-    assert stochastic["embedding_samples"].shape == (24, S, 8)
-    torch.testing.assert_close(stochastic["embedding"], stochastic["embedding_samples"].double().mean(1))
+    assert stochastic["dispersion"].shape == (24,)
+    assert (stochastic["embedding"].norm(dim=1) < 1).all()
 
 
 def test_batches_cover_every_scene_once_an_epoch():

@@ -169,6 +169,13 @@ def test_criticality_is_that_of_the_closest_hazard(seed):
     assert safety_criticality(hazards, hazards).tolist() == [1.0] * 4
 
 
+def test_criticality_block_by_block_is_the_same(monkeypatch):
+    z, hazards = torch.randn(2, 11, 3, generator=torch.Generator().manual_seed(0))
+    whole = safety_criticality(z, hazards[:4])
+    monkeypatch.setattr("al_lightning.acquisition.functional.neighbors.BLOCK", 9)
+    assert torch.equal(safety_criticality(z, hazards[:4]), whole)
+
+
 def test_criticality_refuses_what_it_cannot_measure():
     z = torch.zeros(2, 3)
     with pytest.raises(ValueError, match="no hazardous scene"):

@@ -46,6 +46,11 @@ def euclidean(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def nearest_distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance (N,) float64 of every row of (N, D) to the nearest of (M, D), M > 0; see `euclidean`."""
+    return torch.cat([euclidean(some, b).amin(1) for some in a.split(max(1, BLOCK // len(b)))])
+
+
 def nearest_neighbors(
     z: Tensor, neighbors: int, exact_up_to: int = EXACT_UP_TO, index_device: Device = "cpu"
 ) -> Neighbors:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from al_lightning.acquisition.functional.error_patterns import window_weights
-from al_lightning.acquisition.functional.neighbors import euclidean
+from al_lightning.acquisition.functional.neighbors import nearest_distance
 
 
 def footprint_distance(points: Tensor, footprints: Tensor) -> Tensor:
@@ -177,4 +177,4 @@ def safety_criticality(z: Tensor, hazards: Tensor, temperature: float = 0.5) -> 
         raise ValueError(f"temperature must be positive and finite, got {temperature}")
     if len(hazards) == 0:
         raise ValueError("there is no hazardous scene to measure the distance to")
-    return torch.exp(-euclidean(z, hazards).amin(1).square() / (2 * temperature))
+    return torch.exp(-nearest_distance(z, hazards).square() / (2 * temperature))
