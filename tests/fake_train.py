@@ -1,8 +1,8 @@
 """Stands for ``train.py`` where only its files and its exit status matter; starts in milliseconds.
 
 Cycle 0 of seed S scores S; every later cycle adds the word ``gain``. ``trained`` in the folder above the run counts who
-has trained cycle 0. ``fail=1`` fails while the file ``broken`` is there, ``wait=1`` waits for the file ``go``; ``wait=2``
-is deaf to SIGTERM meanwhile.
+has trained cycle 0. ``fail=1`` fails while the file ``broken`` is there, ``wait=1`` waits for the file ``go``, and
+``wait=2`` is deaf to SIGTERM meanwhile.
 """
 
 import json

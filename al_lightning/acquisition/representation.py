@@ -186,7 +186,7 @@ class SceneRepresentation:
         with _drawing_from(generator):
             if self.encoder_dropout:
                 _switch_dropout_on(self.encoder)
-            for some in windows.split(max(1, BLOCK // windows.shape[1])):
+            for some in torch.split(windows, max(1, BLOCK // windows.shape[1])):
                 samples = self._encode(some.flatten(0, 1)).reshape(*some.shape[:2], -1)
                 means.append(samples.double().mean(1))
                 if samples.shape[1] > 1:

@@ -48,7 +48,7 @@ def euclidean(a: Tensor, b: Tensor) -> Tensor:
 
 def nearest_distance(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distance (N,) float64 of every row of (N, D) to the nearest of (M, D), M > 0; see `euclidean`."""
-    return torch.cat([euclidean(some, b).amin(1) for some in a.split(max(1, BLOCK // len(b)))])
+    return torch.cat([euclidean(some, b).amin(1) for some in torch.split(a, max(1, BLOCK // len(b)))])
 
 
 def nearest_neighbors(
