@@ -93,19 +93,30 @@ class VoxelSummarizer:
             `visibility`); "label_mask": the dataset's mask, as in the occupancy paper, which ships with the labels;
             "all": every voxel.
         free_class: the class of empty voxels, which do not block the view; "frustum" needs it.
+        leave_out_free: the free class is none of the K of the class histogram and of U_fw (which the occupancy paper
+            leaves open): its share is 0, those of the others sum to 1. Needs ``free_class``.
 
     Raises:
-        ValueError: the visibility is unknown, or "frustum" without a free class.
+        ValueError: the visibility is unknown, or "frustum" or ``leave_out_free`` without a free class.
     """
 
-    def __init__(self, grid: VoxelGrid, visibility: Visibility = "frustum", free_class: int | None = None) -> None:
+    def __init__(
+        self,
+        grid: VoxelGrid,
+        visibility: Visibility = "frustum",
+        free_class: int | None = None,
+        leave_out_free: bool = False,
+    ) -> None:
         if visibility not in get_args(Visibility):
             raise ValueError(f"visibility must be one of {', '.join(get_args(Visibility))}, got {visibility!r}")
         if visibility == "frustum" and free_class is None:
             raise ValueError("visibility 'frustum' needs free_class, the class of voxels that do not block the view")
         self.grid = grid
         self.visibility = visibility
+        if leave_out_free and free_class is None:
+            raise ValueError("leave_out_free needs free_class")
         self.free_class = free_class
+        self.without = free_class if leave_out_free else None
         self.needs_label_mask = visibility == "label_mask"
 
     def __call__(self, batch: Batch[CameraInputs, Any], prediction: OccupancyPrediction) -> dict[str, Tensor]:
@@ -124,7 +135,7 @@ class VoxelSummarizer:
             if bool(unseen.any()):
                 rows = batch.index[unseen.to(batch.index.device)].tolist()
                 raise ValueError(f"visibility '{self.visibility}' holds no voxel for dataset rows {rows}")
-        statistics = voxel_statistics(logits, mask)
+        statistics = voxel_statistics(logits, mask, without=self.without)
         fields = {
             "class_histogram": statistics.histogram,
             "entropy": statistics.entropy,
@@ -167,7 +178,7 @@ class VoxelSummarizer:
         """
         prediction = predict()
         mask = self._mask(batch, prediction)
-        shares = uncertainty_shares(prediction.logits, mask)
+        shares = uncertainty_shares(prediction.logits, mask, without=self.without)
         classes = prediction.logits[0].argmax(0).to(torch.uint8)
         return {
             "predicted_classes": classes if mask is None else classes.masked_fill(~mask[0], IGNORE),

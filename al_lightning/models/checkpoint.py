@@ -13,11 +13,24 @@ from torch import Tensor, nn
 from al_lightning.types import DataFileError
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True, prefix: str = "") -> None:
+def load_backbone(backbone: nn.Module, path: str | Path) -> None:
+    """Copy the trunk of torchvision's ResNet, trained on ImageNet, into a backbone; its classifier ``fc`` is left out.
+
+    Raises:
+        DataFileError: see `load_checkpoint`.
+        ValueError: keys or shapes differ otherwise.
+    """
+    load_checkpoint(backbone, path, without=("fc.weight", "fc.bias"))
+
+
+def load_checkpoint(
+    model: nn.Module, path: str | Path, strict: bool = True, prefix: str = "", without: Sequence[str] = ()
+) -> None:
     """Copy the weights of a file into a model.
 
     The file holds a state dict, plain or under ``state_dict`` (official checkpoints; their EMA files too, beside
-    ``epoch`` and ``updates``). A prefix ``module.`` is stripped if every key has it (`DataParallel`).
+    ``epoch`` and ``updates``). A prefix ``module.`` is stripped if every key has it (`DataParallel`). The numbers of
+    batches seen (``num_batches_tracked``), which old files do not have, may be missing.
 
     Args:
         model: what to load into; pass a part, such as ``model.img_backbone``, to load ImageNet weights.
@@ -26,6 +39,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True, pre
             the rest.
         prefix: what the keys of this model begin with in the file, such as ``backbone.`` in a file of a classifier; all
             others are passed over.
+        without: keys of the file, behind the prefix, that are passed over.
 
     Raises:
         DataFileError: the file is missing, unreadable or holds no state dict.
@@ -33,8 +47,9 @@ def load_checkpoint(model: nn.Module, path: str | Path, strict: bool = True, pre
     """
     content = _read_state(Path(path))
     state = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}
+    state = {key: value for key, value in state.items() if key not in without}
     own = model.state_dict()
-    missing = [key for key in own if key not in state]
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in own]
     misshaped = [key for key in own if key in state and own[key].shape != state[key].shape]
     shapes = [f"{key} {tuple(state[key].shape)}, needs {tuple(own[key].shape)}" for key in misshaped]

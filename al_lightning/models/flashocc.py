@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from al_lightning.models.bev_encoder import STRIDE as BEV_STRIDE
 from al_lightning.models.bev_encoder import BEVBackbone, BEVNeck
-from al_lightning.models.checkpoint import load_checkpoint
+from al_lightning.models.checkpoint import load_backbone, load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
 from al_lightning.models.image_trunk import ImageMerger, ImageTrunk, check_fit, last_maps
 from al_lightning.models.resnet import ResNet
@@ -138,14 +138,28 @@ def flashocc_r50(
     num_classes: int = 18,
     image_size: tuple[int, int] = (256, 704),
     depth: tuple[float, float, float] = (1.0, 45.0, 0.5),
+    backbone_checkpoint: str | None = None,
+    pretrained: str | None = None,
     checkpoint: str | None = None,
 ) -> FlashOcc:
     """Official ``flashocc-r50`` (M1): ResNet-50, 44.74 M parameters with Occ3D's grid and classes.
 
-    ``checkpoint`` is a file of weights to start from (`load_checkpoint`). The official ones expect the channel order
+    Three files of weights may be given to start from, loaded one over the other. Official ones expect the channel order
     that the module's docstring tells of.
+
+    Args:
+        grid: of the prediction.
+        num_classes: with the free one.
+        image_size: height and width, pixels.
+        depth: nearest, farthest and step of the depth bins, metres.
+        backbone_checkpoint: torchvision's ResNet-50, trained on ImageNet.
+        pretrained: taken over as far as it fits; a warning lists the rest. Official training starts from BEVDet's
+            ``bevdet-r50-cbgs.pth``, a detector without occupancy head and with other depth bins.
+        checkpoint: the whole network. One trained on occupancy has seen labels, those of its own training set: if the
+            pool is a part of that, they are labels of the pool.
     """
-    return _loaded(FlashOcc(grid, ResNet(), num_classes, image_size, depth), checkpoint)
+    network = FlashOcc(grid, ResNet(), num_classes, image_size, depth)
+    return _loaded(network, backbone_checkpoint, pretrained, checkpoint)
 
 
 def flashocc_m0(
@@ -153,13 +167,16 @@ def flashocc_m0(
     num_classes: int = 18,
     image_size: tuple[int, int] = (256, 704),
     depth: tuple[float, float, float] = (1.0, 45.0, 1.0),
+    backbone_checkpoint: str | None = None,
+    pretrained: str | None = None,
     checkpoint: str | None = None,
 ) -> FlashOcc:
     """Official ``flashocc-r50-M0``: twice the depth step, half the head's channels, 39.94 M parameters.
 
-    ``checkpoint`` as in `flashocc_r50`.
+    The arguments are those of `flashocc_r50`.
     """
-    return _loaded(FlashOcc(grid, ResNet(), num_classes, image_size, depth, bev_channels=128), checkpoint)
+    network = FlashOcc(grid, ResNet(), num_classes, image_size, depth, bev_channels=128)
+    return _loaded(network, backbone_checkpoint, pretrained, checkpoint)
 
 
 def flashocc_nano(
@@ -181,7 +198,13 @@ def flashocc_nano(
     )
 
 
-def _loaded(network: FlashOcc, checkpoint: str | None) -> FlashOcc:
+def _loaded(
+    network: FlashOcc, backbone_checkpoint: str | None, pretrained: str | None, checkpoint: str | None
+) -> FlashOcc:
+    if backbone_checkpoint is not None:
+        load_backbone(network.img_backbone, backbone_checkpoint)
+    if pretrained is not None:
+        load_checkpoint(network, pretrained, strict=False)
     if checkpoint is not None:
         load_checkpoint(network, checkpoint)
     return network

@@ -27,16 +27,17 @@ def test_it_is_the_printed_formula_voxel_by_voxel() -> None:
         assert float(shares.classes[0, c]) == pytest.approx(expected, rel=1e-6)
 
 
-@given(seed=st.integers(0, 1000), masked=st.booleans())
-def test_both_sum_up_to_the_criterion(seed: int, masked: bool) -> None:
+@given(seed=st.integers(0, 1000), masked=st.booleans(), without=st.sampled_from([None, 3]))
+def test_both_sum_up_to_the_criterion(seed: int, masked: bool, without: int | None) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = 3 * torch.randn(2, 5, 3, 4, 2, generator=generator)
     mask = torch.rand(2, 3, 4, 2, generator=generator) < 0.6 if masked else None
     if mask is not None:
         mask[:, 0, 0, 0] = True
-    expected = voxel_statistics(logits, mask).frequency_weighted_entropy
-    shares = uncertainty_shares(logits, mask)
+    expected = voxel_statistics(logits, mask, without=without).frequency_weighted_entropy
+    shares = uncertainty_shares(logits, mask, without=without)
     torch.testing.assert_close(shares.voxels.flatten(1).sum(1), expected)
     torch.testing.assert_close(shares.classes.sum(1), expected)
+    assert without is None or bool((shares.classes[:, without] == 0).all())
     if mask is not None:
         assert bool((shares.voxels[~mask] == 0).all())

@@ -151,6 +151,36 @@ def test_closed_forms():
     assert [values.tolist() for values in voxel_statistics(certain)] == [[[0, 1, 0]], [0], [0]]
 
 
+@settings(max_examples=20)
+@given(seed=st.integers(0, 1000), without=st.integers(0, 3), masked=st.booleans())
+def test_a_class_left_out(seed, without, masked):
+    """Eq. 1 and 5-7 with a K that has it not; the voxels are the same N."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(1, 4, *GRID, generator=generator, dtype=torch.float64)
+    mask = torch.rand(1, *GRID, generator=generator) < 0.7
+    statistics = voxel_statistics(logits, mask if masked else None, without=without)
+    voxels = logits[0].flatten(1).T[mask.flatten() if masked else slice(None)]
+    kept = [c for c in range(4) if c != without]
+    p, found = voxels.softmax(1), voxels.argmax(1)
+    q = [int((found == c).sum()) / int((found != without).sum()) for c in kept]
+    w = [1 / (share + EPS) for share in q]
+    surprisal = [-float((p[:, c] * p[:, c].log()).mean()) for c in kept]
+    expected = sum(weight * s for weight, s in zip(w, surprisal, strict=True)) / sum(w)
+    assert statistics.histogram[0, kept].tolist() == pytest.approx(q, rel=1e-12)
+    assert statistics.histogram[0, without] == 0
+    assert float(statistics.frequency_weighted_entropy) == pytest.approx(expected, rel=1e-9)
+    assert torch.equal(statistics.entropy, voxel_statistics(logits, mask if masked else None).entropy)
+
+
+def test_a_class_left_out_must_not_be_all():
+    logits = torch.zeros(2, 3, *GRID)
+    logits[1, 2] = 1
+    with pytest.raises(ValueError, match=r"positions \[0\] are predicted as class 0"):
+        voxel_statistics(logits, without=0)
+    with pytest.raises(ValueError, match="one of 3, got 3"):
+        voxel_statistics(logits, without=3)
+
+
 def test_eps_counts():
     logits, mask = make(batch=1)
     for eps in (1e-6, 0.1, 10.0):

@@ -45,6 +45,16 @@ def test_frustum_counts_what_the_cameras_see():
     assert not summarizer.needs_label_mask
 
 
+def test_the_free_class_left_out():
+    with pytest.raises(ValueError, match="needs free_class"):
+        VoxelSummarizer(GRID, "all", leave_out_free=True)
+    summarizer = VoxelSummarizer(GRID, "all", FREE, leave_out_free=True)
+    fields = summarizer(batch(), prediction())
+    expected = voxel_statistics(prediction().logits, without=FREE)
+    assert torch.equal(fields["class_histogram"], expected.histogram)
+    assert torch.equal(fields["frequency_weighted_entropy"], expected.frequency_weighted_entropy)
+
+
 def test_label_mask_counts_what_the_labels_say():
     mask = torch.rand(2, *GRID.shape, generator=torch.Generator().manual_seed(1)) < 0.5
     summarizer = VoxelSummarizer(GRID, "label_mask")

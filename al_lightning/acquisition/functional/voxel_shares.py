@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from al_lightning.acquisition.functional.voxels import voxel_statistics
+from al_lightning.acquisition.functional.voxels import class_weights, voxel_statistics
 
 
 class UncertaintyShares(NamedTuple):
@@ -25,7 +25,9 @@ class UncertaintyShares(NamedTuple):
     classes: Tensor
 
 
-def uncertainty_shares(logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6) -> UncertaintyShares:
+def uncertainty_shares(
+    logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6, without: int | None = None
+) -> UncertaintyShares:
     """The terms of U_fw (occupancy paper, Eq. 4-7), summed over the classes and over the voxels.
 
     Holds all probabilities at once: meant for the few samples that somebody looks at.
@@ -34,12 +36,12 @@ def uncertainty_shares(logits: Tensor, mask: Tensor | None = None, eps: float = 
         logits: (B, K, *grid) unnormalized class scores.
         mask: (B, *grid) bool, the voxels that count; None for all.
         eps: added to the prevalence (Eq. 5).
+        without: a class that is left out, see `voxel_statistics`.
 
     Raises:
         ValueError: as `voxel_statistics`.
     """
-    weights = 1 / (voxel_statistics(logits, mask, eps).histogram.double() + eps)
-    weights = weights / weights.sum(1, keepdim=True)
+    weights = class_weights(voxel_statistics(logits, mask, eps, without).histogram.double(), eps, without)
     log_p = torch.log_softmax(logits.detach().double(), 1)
     terms = -log_p.exp() * log_p * weights.reshape(*weights.shape, *[1] * (logits.dim() - 2))
     counted = torch.ones_like(logits[:, 0], dtype=torch.bool) if mask is None else mask

@@ -87,7 +87,9 @@ def frequency_weighted_entropy(logits: Tensor, mask: Tensor | None = None, eps: 
     return voxel_statistics(logits, mask, eps).frequency_weighted_entropy
 
 
-def voxel_statistics(logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6) -> VoxelStatistics:
+def voxel_statistics(
+    logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6, without: int | None = None
+) -> VoxelStatistics:
     """Class histogram, mean entropy and frequency-weighted entropy in one pass over the voxels.
 
     The weights w_c of Eq. 5 do not depend on the voxel, so Eq. 7 is sum_c w_c S_c / V, S_c = sum_i -p_i(c) log p_i(c):
@@ -98,21 +100,39 @@ def voxel_statistics(logits: Tensor, mask: Tensor | None = None, eps: float = 1e
         logits: (B, K, *grid) unnormalized class scores.
         mask: (B, *grid) bool, the voxels that count; None for all.
         eps: added to the prevalence (Eq. 5).
+        without: a class, such as that of free space, that is none of the K of Eq. 1 and 5-7: its share is 0, those of
+            the others sum to 1, and its surprisal has no weight. The mean entropy (Eq. 4) is that of all classes.
 
     Raises:
-        ValueError: shapes do not fit, a mask is empty, logits that count are not finite, or eps is not positive.
+        ValueError: shapes do not fit, a mask is empty, logits that count are not finite, eps is not positive,
+            ``without`` is no class, or no voxel of a sample is predicted as another.
     """
     _check(logits, mask)
     if not eps > 0:
         raise ValueError(f"eps must be positive, got {eps}")
+    if without is not None and not 0 <= without < logits.shape[1]:
+        raise ValueError(f"the class left out must be one of {logits.shape[1]}, got {without}")
     sums = [_sample_sums(position, logits, mask) for position in range(len(logits))]
     counts, surprisal = (torch.stack(values) for values in zip(*sums, strict=True))
-    voxels = counts.sum(1, keepdim=True)
-    histogram, contribution = counts / voxels.double(), surprisal / voxels
-    weights = 1 / (histogram + eps)
-    weights = weights / weights.sum(1, keepdim=True)
+    contribution = surprisal / counts.sum(1, keepdim=True)
+    if without is not None:
+        counts[:, without] = 0
+    counted = counts.sum(1, keepdim=True)
+    if not bool(counted.all()):
+        positions = (counted[:, 0] == 0).nonzero()[:, 0].tolist()
+        raise ValueError(f"all voxels of the samples at positions {positions} are predicted as class {without}")
+    histogram = counts / counted.double()
+    weights = class_weights(histogram, eps, without)
     results = (histogram, contribution.sum(1), (weights * contribution).sum(1))
     return VoxelStatistics(*(result.to(_dtype(logits)) for result in results))
+
+
+def class_weights(histogram: Tensor, eps: float, without: int | None = None) -> Tensor:
+    """w_c of Eq. 5: (B, K) of shares (B, K), each row sums to 1; 0 for the class left out."""
+    weights = 1 / (histogram + eps)
+    if without is not None:
+        weights[:, without] = 0
+    return weights / weights.sum(1, keepdim=True)
 
 
 @one_thread()
