@@ -21,6 +21,7 @@ from al_lightning.acquisition.token_lists import check_unique
 from al_lightning.types import DataFileError, Summary
 
 TEXTS = ("token", "class_names", "scene")
+HISTOGRAM = "class_histogram"
 
 
 class MissingFieldError(DataFileError):
@@ -132,12 +133,27 @@ def _field(array: NDArray[Any], name: str, tokens: Sequence[str], path: Path) ->
             f"'{name}' of {path} must be float16, float32, float64 or bool with a row for each of {len(tokens):,} "
             f"tokens, got {array.dtype} {array.shape}"
         )
+    half = array.dtype == np.float16
     if array.dtype.kind == "f":
         array = np.asarray(array, np.float64 if array.dtype.itemsize >= 8 else np.float32)
     values = torch.from_numpy(np.ascontiguousarray(array))
     finite = values.isfinite().flatten(1).all(1) if values.dim() > 1 else values.isfinite()
-    if not bool(finite.all()):
-        bad = (~finite).nonzero().flatten().tolist()
+    _check_rows(finite, "is not finite", name, tokens, path)
+    return _shares(values, half, tokens, path) if name == HISTOGRAM else values
+
+
+def _shares(values: Tensor, half: bool, tokens: Sequence[str], path: Path) -> Tensor:
+    """Class histograms; those in half precision, whose sums are up to 0.01 off, are brought back to sum 1."""
+    if values.dim() != 2 or values.dtype == torch.bool:
+        raise DataFileError(f"'{HISTOGRAM}' of {path} must be (N, K) shares, got {values.dtype} {tuple(values.shape)}")
+    sums = values.sum(1, dtype=torch.float64)
+    right = (values >= 0).all(1) & ((sums - 1).abs() <= (1e-2 if half else 1e-4))
+    _check_rows(right, "is no histogram (not negative, sum 1)", HISTOGRAM, tokens, path)
+    return values / sums[:, None].float() if half else values
+
+
+def _check_rows(right: Tensor, wrong: str, name: str, tokens: Sequence[str], path: Path) -> None:
+    if not bool(right.all()):
+        bad = (~right).nonzero().flatten().tolist()
         named = ", ".join(tokens[row] for row in bad[:3])
-        raise DataFileError(f"'{name}' of {path} is not finite for {len(bad):,} of {len(tokens):,} tokens: {named}")
-    return values
+        raise DataFileError(f"'{name}' of {path} {wrong} for {len(bad):,} of {len(tokens):,} tokens: {named}")

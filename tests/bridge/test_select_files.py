@@ -312,10 +312,15 @@ def test_a_missing_field_is_named_with_its_file_before_the_work(five, tmp_path, 
         ({"entropy": np.array([None] * 5)}, "cannot read 'entropy'"),
         ({"entropy": np.ones(5), "--budget": "6"}, "budget must be between 1 and the 5 candidates"),
         (
-            {"entropy": np.ones(5), "class_histogram": np.ones((5, 2)), "class_names": ["a"]},
+            {"entropy": np.ones(5), "class_histogram": np.full((5, 2), 0.5), "class_names": ["a"]},
             "has 1 class_names for",
         ),
         ({"entropy": np.ones(5), "class_histogram": np.full((5, 2), np.nan)}, "'class_histogram' of .* is not finite"),
+        (
+            {"entropy": np.ones(5), "class_histogram": [[0.5, 0.5]] * 3 + [[0.6, 0.5], [1.5, -0.5]]},
+            r"'class_histogram' of .* is no histogram \(not negative, sum 1\) for 2 of 5 tokens: d, e",
+        ),
+        ({"entropy": np.ones(5), "class_histogram": np.ones(5)}, r"must be \(N, K\) shares, got torch.float64 \(5,\)"),
     ],
 )
 def test_what_is_not_valid_is_refused(five, tmp_path, capsys, arrays, message):
@@ -324,6 +329,27 @@ def test_what_is_not_valid_is_refused(five, tmp_path, capsys, arrays, message):
     assert main([*words, "--config", str(CONFIGS / "entropy.yaml"), "--budget", budget]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "picks.csv").exists()
+
+
+def test_histograms_in_half_precision(tmp_path):
+    """As dumped predictions hold them: 2e-4 off the sum 1."""
+    exact = np.random.default_rng(0).dirichlet([30, *[0.3] * 17], 200)
+    half = exact.astype(np.float16)
+    assert (np.abs(half.sum(1, dtype=float) - 1) > 1e-4).any()
+    for part, rows in (("pool", slice(0, 150)), ("labeled", slice(150, 200))):
+        tokens = [f"{part}{row}" for row in range(len(half[rows]))]
+        np.savez(
+            tmp_path / f"{part}.npz",
+            token=tokens,
+            class_histogram=half[rows],
+            frequency_weighted_entropy=exact[rows, 1],
+        )
+    read = open_summaries(tmp_path / "pool.npz")["class_histogram"]
+    np.testing.assert_allclose(read.sum(1, dtype=torch.float64), 1, atol=1e-6)
+    np.testing.assert_allclose(read, exact[:150], atol=5e-4)
+    files = ["--summaries", str(tmp_path / "pool.npz"), "--labeled", str(tmp_path / "labeled.npz")]
+    out = ["--budget", "5", "--out", str(tmp_path / "picks.csv")]
+    assert main([*files, "--config", str(CONFIGS / "cas.yaml"), *out]) == 0
 
 
 def test_units_that_are_labeled_are_no_candidates(five, tmp_path, capsys):
