@@ -123,6 +123,10 @@ class SemanticSceneCompletion(_VoxelMetric):
 class RayIoU(Metric):
     """RayIoU of SparseOcc at 1, 2 and 4 m; the last class is free space (`functional.ray_iou`).
 
+    The official number casts rays from up to 8 places of the LiDAR along the scene (`functional.select_ray_origins`),
+    which `update` takes as ``origins``. Without them, as in `OccupancyTask`, all rays start at one place in the ego
+    frame: a number to compare runs with, not with published ones.
+
     Args:
         class_names: K names, the free class last.
         grid: place and shape of the volumes; cubic voxels.

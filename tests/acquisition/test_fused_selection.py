@@ -78,18 +78,6 @@ def test_to_the_last_candidate(family, scope):
     same(*both(Pool(family, 60), budget=60, scope=scope))
 
 
-def test_threads_do_not_matter():
-    pool, threads = Pool("random"), torch.get_num_threads()
-    try:
-        results = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            results.append(both(pool)[1])
-    finally:
-        torch.set_num_threads(threads)
-    same(*results)
-
-
 def test_what_declares_nothing_is_left_to_the_plain_core():
     assert fusion(DivideByDeviation(), L2Norm()) is None
     assert fusion(RobustMinMax(), lambda terms, weights: terms.amax(0)) is None
