@@ -46,11 +46,15 @@ class DrivingInputs:
             degrees, counter-clockwise.
         new_scene: () bool, there is no previous frame: whatever history is carried belongs to another scene.
         command: () int64, `RIGHT`, `LEFT` or `STRAIGHT`.
-        ego_history: (2, 2) the last displacements of the ego vehicle, metres. VAD does not look at them.
-        ego_status: (9,) velocity, acceleration, yaw rate, size, speed, steering. VAD does not look at them.
+        ego_history: (2, 2) the last displacements of the ego vehicle, metres. VAD does not look at them. TRAP: at the
+            first keyframe of a scene VAD's converter makes them of the future.
+        ego_status: (9,) velocity, acceleration, yaw rate, size, speed, steering. VAD does not look at them. TRAP: so it
+            makes velocity and yaw rate there and, without a CAN bus, the speed everywhere.
         ego_future: (T, 2) logged displacements of the ego vehicle, metres; None where nobody has driven on yet. A
             record of the drive, not a label: it may be read of an unlabeled scene, but is no input of a network.
         ego_future_mask: (T,) bool, the steps that were driven; None likewise.
+        unit_mask: (T,) bool, the steps that end at a keyframe of the same unit, which is labeled together with this one;
+            None for all.
     """
 
     images: Tensor
@@ -62,6 +66,21 @@ class DrivingInputs:
     ego_status: Tensor
     ego_future: Tensor | None = None
     ego_future_mask: Tensor | None = None
+    unit_mask: Tensor | None = None
+
+
+@dataclass
+class OtherAgents:
+    """Annotated agents that nothing is trained or validated with: far away now, or hit by no sensor.
+
+    The attributes are those of `DrivingAnnotations`, of as many rows.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    futures: Tensor
+    future_mask: Tensor
+    future_yaw: Tensor
 
 
 @dataclass
@@ -80,6 +99,7 @@ class DrivingAnnotations:
         ego_future: (T, 2) displacements of the ego vehicle, metres.
         ego_future_mask: (T,) bool, the steps that are known.
         future_yaw: (A, T) changes of yaw from step to step, radians, counter-clockwise; None for agents that keep it.
+        others: the annotated agents that are not among these; None where they are not known.
     """
 
     boxes: Tensor
@@ -91,6 +111,7 @@ class DrivingAnnotations:
     ego_future: Tensor
     ego_future_mask: Tensor
     future_yaw: Tensor | None = None
+    others: OtherAgents | None = None
 
 
 @dataclass
@@ -132,7 +153,7 @@ def commanded_positions(plan: Tensor, command: Tensor) -> Tensor:
     return plan[torch.arange(len(plan), device=plan.device), command].cumsum(dim=1)
 
 
-def footprints(annotations: DrivingAnnotations) -> tuple[Tensor, Tensor]:
+def footprints(annotations: DrivingAnnotations | OtherAgents) -> tuple[Tensor, Tensor]:
     """Where the annotated agents will stand.
 
     Args:
@@ -152,7 +173,7 @@ def footprints(annotations: DrivingAnnotations) -> tuple[Tensor, Tensor]:
     return torch.cat((centers, yaw[..., None], size), dim=-1), present
 
 
-def current_footprints(annotations: DrivingAnnotations) -> Tensor:
+def current_footprints(annotations: DrivingAnnotations | OtherAgents) -> Tensor:
     """Where the annotated agents stand now: (..., A, 5), as `footprints`; of padding it means nothing."""
     boxes = annotations.boxes
     return torch.cat((boxes[..., :2], -boxes[..., 6:7] - math.pi / 2, boxes[..., [4, 3]]), dim=-1)

@@ -117,7 +117,7 @@ class Sample(Generic[InputsT, AnnotationsT]):
         annotations: labels, or None where the labels may not be seen.
         label_mask: (X, Y, Z) bool, the dataset's visibility mask; set only on demand, since it ships with the labels.
         past: inputs of the rows before, stacked (F, ...), the oldest first; set only on demand. Where the unit begins,
-            its first row is repeated.
+            its first row is repeated. A dataset may also draw the rows itself, for training.
     """
 
     row: int

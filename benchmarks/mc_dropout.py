@@ -23,7 +23,7 @@ def run(full: bool) -> list[Result]:
     """VAD-tiny at its images' size, or VAD-nano at small ones."""
     torch.manual_seed(0)
     if full:
-        name, network, inputs, passes = "VAD-tiny", vad_tiny(), driving_inputs((384, 640)), 10
+        name, network, inputs, passes = "VAD-tiny", vad_tiny(frozen_trunk=False), driving_inputs((384, 640)), 10
     else:
         name, network, inputs, passes = "VAD-nano", vad_nano(), driving_inputs((32, 64)), 2
     task = PlanningTask(network.eval(), VADLoss(), OpenLoopPlanning(), passes=passes)

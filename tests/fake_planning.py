@@ -54,6 +54,7 @@ class FakeDrives:
         last = local[ahead[-1], 0]
         can_bus = np.zeros(18)
         can_bus[:2] = way[now - 1] - way[now - 2] if frame else 0
+        can_bus[13] = 2 * np.linalg.norm(way[now - 1] - way[now - 2])
         can_bus[16:] = heading[now - 1], np.degrees(heading[now - 1] - heading[now - 2]) if frame else 0
         inputs = DrivingInputs(
             images=torch.randn(6, 3, *self.image_size, generator=torch.Generator().manual_seed(row)),

@@ -92,6 +92,12 @@ def test_the_rows_of_the_ablation_table_are_overrides(weights: tuple[float, floa
     assert set(acquisition.criteria) == {name for name, weight in zip(names, weights, strict=True) if weight}
 
 
+def test_vad_does_not_start_on_a_frozen_trunk_without_weights(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    words = ["experiment=planning_nuscenes", "data.root=missing", "trainer.accelerator=cpu", "tracking.mode=disabled"]
+    assert cli.main([*words, f"run_dir={tmp_path / 'run'}"], CONFIGS) == 2
+    assert "task.network: the stem and the norms of a frozen trunk" in " ".join(capsys.readouterr().out.split())
+
+
 Run = Callable[..., int]
 
 
@@ -258,6 +264,8 @@ def test_parts_that_do_not_fit_show_before_training(
 ) -> None:
     assert run("acquisition.criteria.safety.safety_field=danger") == 2
     assert "no summary field 'danger'" in " ".join(capsys.readouterr().out.split())
+    assert run("task.passes=0") == 2
+    assert "it takes two stochastic passes or more (task.passes)" in " ".join(capsys.readouterr().out.split())
     assert run("summarizer.horizon=7") == 2
     assert "horizon must be between 1 and the 6 planned steps" in " ".join(capsys.readouterr().out.split())
     assert run("loader.past_frames=-1") == 2

@@ -8,23 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from al_lightning.acquisition.functional import representative_error, safety_descriptor
-from al_lightning.driving import BOUNDARY, PADDING, DrivingAnnotations, DrivingInputs, current_footprints, footprints
+from al_lightning.driving import (
+    BOUNDARY,
+    PADDING,
+    DrivingAnnotations,
+    DrivingInputs,
+    OtherAgents,
+    current_footprints,
+    footprints,
+)
 from al_lightning.types import Batch, Summary
+
+Objects = Literal["all", "targets"]
+Reference = Literal["own", "plan"]
 
 
 class ErrorWindows:
     """Error pattern of a scene at its worst moment (planning paper, Eq. 2); of labeled scenes also the safety state.
 
-    A unit is a scene, its rows are keyframes. Fields of a unit:
+    A unit is a scene or a clip of one, its rows are keyframes. Fields of a unit:
 
     - ``error_window`` (U, H, 2): deviations of the plan from the logged way at the reference step, metres.
-    - ``error_window_samples`` (U, K, H, 2): the same of every stochastic pass, each at its own reference step.
+    - ``error_window_samples`` (U, K, H, 2): the same of every stochastic pass.
     - ``reference_row`` (U,): row of the reference step.
     - ``reference_plan`` (U, T, 2): the plan made there, metres.
     - ``safety`` (U, H), of labeled scenes alone: soft collision costs of that plan (Eq. 3).
@@ -32,12 +43,27 @@ class ErrorWindows:
     Plans come from sensors and the logged way is sensor data, too. What lies around, which the safety state needs,
     only labels tell.
 
+    Readings of the paper, the default being the most literal one:
+
+    - e_i is the error pattern at the step t* that Eq. 2 finds for a plan, and the paper speaks of the k-th embedding of
+      the k-th plan: each stochastic pass has its own t* (``reference: own``). ``plan`` takes that of the plan without
+      dropout for all, so that their scatter is that of one moment.
+    - "The footprints of relevant objects from annotations": all annotated objects count, wherever they are at t* and
+      whether or not a sensor hit them (``objects: all``). ``targets`` counts those that VAD is trained with: at t*
+      within 15 m to the side and 30 m ahead and behind. Road boundaries are in either case those of that range, which
+      is as far as the annotations hold the map.
+
     Args:
         horizon: H.
         error_weights: (H,) a_d of Eq. 2; None for 1.
         safety_weights: (H,) b_d of Eq. 3; None for 1.
         scale: sigma_sc, metres.
         boundaries: measure the distance to road boundaries, too, where the annotations hold them.
+        objects: see above.
+        reference: see above.
+
+    Raises:
+        ValueError: the horizon is not positive, or a reading is unknown.
     """
 
     needs_label_mask = False
@@ -49,14 +75,23 @@ class ErrorWindows:
         safety_weights: tuple[float, ...] | None = None,
         scale: float = 1.0,
         boundaries: bool = True,
+        objects: Objects = "all",
+        reference: Reference = "own",
     ) -> None:
         if horizon < 1:
             raise ValueError(f"horizon must be positive, got {horizon}")
+        for name, value, readings in (("objects", objects, Objects), ("reference", reference, Reference)):
+            if value not in get_args(readings):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(readings))}, got {value!r}")
         self.horizon, self.scale, self.boundaries = horizon, scale, boundaries
+        self.objects, self.reference = objects, reference
         self.error_weights, self.safety_weights = _optional(error_weights), _optional(safety_weights)
 
     def __call__(self, batch: Batch[DrivingInputs, Any], plans: Tensor) -> dict[str, Tensor]:
         """Keep the plans (B, 1 + K, T, 2) beside the logged way.
+
+        A step counts as known if it was driven and does not lead out of the unit, so that t <= T - H in Eq. 2 holds for
+        clips of a scene, too: what lies around further on, the labels of the clip do not tell.
 
         Raises:
             ValueError: the logged way is not known, or plans are not of this shape.
@@ -66,30 +101,34 @@ class ErrorWindows:
             raise ValueError("plans are compared with the logged way of the ego vehicle; the dataset gives none")
         if plans.dim() != 4 or plans[:, 0].shape != future.shape:
             raise ValueError(f"plans must be (B, 1 + K, T, 2), got {tuple(plans.shape)} for {tuple(future.shape)}")
+        if batch.inputs.unit_mask is not None:
+            known = known & batch.inputs.unit_mask
         return {"row": batch.index, "plans": plans.float(), "way": future.cumsum(dim=1).float(), "known": known}
 
     def group(self, rows: Summary) -> Summary:
-        """Rows (R) of scenes, each scene's in the order of time, to one summary a scene.
+        """Rows (R) of units, each unit's in the order of time, to one summary a unit.
 
         Raises:
-            ValueError: no row of a scene has a known future of H steps.
+            ValueError: of no row of a unit the next H steps are known and within the unit.
         """
         units = torch.unique(rows.units)
-        return Summary.concatenate([self._scene(rows.take((rows.units == unit).nonzero().flatten())) for unit in units])
+        return Summary.concatenate([self._unit(rows.take((rows.units == unit).nonzero().flatten())) for unit in units])
 
-    def _scene(self, rows: Summary) -> Summary:
-        plans, known = rows["plans"].movedim(1, 0), rows["known"]
-        if not bool(known[:, : self.horizon].all(1).any()):
+    def _unit(self, rows: Summary) -> Summary:
+        plans, way, known = rows["plans"].movedim(1, 0), rows["way"], rows["known"][:, : self.horizon].all(1)
+        if not bool(known.any()):
             raise ValueError(
                 f"unit {int(rows.units[0])} is too short: "
-                f"of none of its keyframes the next {self.horizon} steps are known"
+                f"of none of its {len(rows)} keyframes the next {self.horizon} steps are known and within it"
             )
-        step, error = representative_error(plans, rows["way"], self.horizon, self.error_weights, known)
+        step, error = representative_error(plans[:1], way, self.horizon, self.error_weights, known)
+        moments = known if self.reference == "own" else torch.arange(len(rows)) == step
+        samples = representative_error(plans[1:], way, self.horizon, self.error_weights, moments).error
         fields = {
-            "error_window": error[:1],
-            "error_window_samples": error[None, 1:],
-            "reference_row": rows["row"][step[:1]],
-            "reference_plan": plans[0, step[:1]],
+            "error_window": error,
+            "error_window_samples": samples[None],
+            "reference_row": rows["row"][step],
+            "reference_plan": plans[0, step],
         }
         return Summary(rows.units[:1], fields)
 
@@ -103,11 +142,15 @@ class ErrorWindows:
 
     def _safety(self, plan: Tensor, truth: DrivingAnnotations) -> Tensor:
         """Safety state (H,) of a plan (T, 2)."""
-        agents, present = footprints(truth)
+        agents, present = (torch.cat(parts) for parts in zip(*map(footprints, self._agents(truth)), strict=True))
         segments = _boundaries(truth)[None] if self.boundaries else None
         return safety_descriptor(
             plan[None], agents[None], present[None], 0, self.horizon, self.safety_weights, self.scale, segments
         )
+
+    def _agents(self, truth: DrivingAnnotations) -> list[DrivingAnnotations | OtherAgents]:
+        """What counts as objects."""
+        return [truth] if self.objects == "targets" or truth.others is None else [truth, truth.others]
 
     # --- what a person sees ------------------------------------------------------------------------------------------
 
@@ -131,15 +174,23 @@ class ErrorWindows:
             ``agents`` (A, 1 + T, 5), footprints now and at each step; ``present`` (A, 1 + T) bool, where they mean
             something; ``agent_labels`` (A,) classes; ``boundaries`` (E, 2, 2), end points; ``safety`` (H,).
         """
-        real = annotations.labels != PADDING
-        later, present = footprints(annotations)
+        agents = [_shown(group) for group in self._agents(annotations)]
         return {
-            "agents": torch.cat((current_footprints(annotations)[:, None], later), dim=1)[real],
-            "present": torch.cat((real[:, None], present), dim=1)[real],
-            "agent_labels": annotations.labels[real],
+            **{name: torch.cat([group[name] for group in agents]) for name in agents[0]},
             "boundaries": _boundaries(annotations),
             "safety": self._safety(unit["reference_plan"][0], annotations),
         }
+
+
+def _shown(agents: DrivingAnnotations | OtherAgents) -> dict[str, Tensor]:
+    """The agents of `ErrorWindows.true_portrait`."""
+    real = agents.labels != PADDING
+    later, present = footprints(agents)
+    return {
+        "agents": torch.cat((current_footprints(agents)[:, None], later), dim=1)[real],
+        "present": torch.cat((real[:, None], present), dim=1)[real],
+        "agent_labels": agents.labels[real],
+    }
 
 
 def _boundaries(truth: DrivingAnnotations) -> Tensor:

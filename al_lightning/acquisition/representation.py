@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from al_lightning.types import Summary
 
 # Error patterns embedded together.
 BLOCK = 4096
+
+PoolEmbedding = Literal["deterministic", "mean", "normalized_mean"]
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ class Representation(Protocol):
 class SceneRepresentation:
     """Scene embeddings: an encoder trained on the labeled scenes, applied to all (planning paper, "Scene Encoder").
 
-    Reads ``error_window`` (N, H, 2) and ``safety`` (N, H) of labeled scenes and ``error_window_samples`` (N, S, H, 2),
-    one error pattern a stochastic pass of the planner, of the pool. Adds ``embedding`` (N, D) and, of S > 1 passes,
-    their ``dispersion`` (N,) to the pool and ``embedding`` to the labeled scenes.
+    Reads ``error_window`` (N, H, 2) of all scenes, ``safety`` (N, H) of the labeled ones and ``error_window_samples``
+    (N, S, H, 2), one error pattern a stochastic pass of the planner, of the pool. Adds ``embedding`` (N, D) to both
+    and, of S > 1 passes, the ``dispersion`` (N,) of their embeddings to the pool.
 
     The encoder is drawn and trained anew at every call, from the generator alone: the result does not depend on what
     the encoder held, on the global random state, or on the number of threads.
@@ -70,11 +72,16 @@ class SceneRepresentation:
     Readings of the paper, the default being the most literal one:
 
     - Optimizer, learning rate and batch size are not given: Adam at 0.001, and all labeled scenes in one batch.
-    - z_i is the mean of the S embeddings, which lies inside the sphere; ``normalize_mean`` brings it back onto it.
+    - S and R measure distances between z_i. The paper defines z_i = g(e_i), "l2-normalized on the unit hypersphere",
+      and says of retrieval that "an unseen scene j can be embedded as z_j = g(e_j)": one pass of the encoder without
+      dropout over the error pattern of the plan without dropout (``pool_embedding: deterministic``), as the hazards are
+      embedded, too. It calls the mean of the S embeddings z_i as well, but where the covariance for U is taken around
+      it; who reads that as the definition takes ``mean``, which lies inside the sphere, or ``normalized_mean``,
+      which is brought back onto it.
     - The S embeddings come from S passes of the planner and of the encoder, both with dropout; without
       ``encoder_dropout`` from the planner's alone.
     - Labeled scenes, the hazards among them, are embedded by one pass without dropout ("each unseen scene is evaluated
-      with stochastic passes"); ``stochastic_labeled`` treats them as the pool, and needs their
+      with stochastic passes"); ``stochastic_labeled`` embeds them by a mean, as the pool, and needs their
       ``error_window_samples``.
 
     Args:
@@ -84,12 +91,13 @@ class SceneRepresentation:
         epochs: passes over the labeled scenes.
         lr: learning rate of Adam.
         batch_size: labeled scenes of a step; None for all.
-        normalize_mean: bring the mean embedding to length 1.
+        pool_embedding: see above.
         encoder_dropout: leave the encoder's dropout on for stochastic embeddings.
         stochastic_labeled: embed labeled scenes as the mean of stochastic passes, too.
 
     Raises:
-        ValueError: a number is out of range, or a parameter of the encoder could not be drawn anew.
+        ValueError: a number is out of range, a reading is unknown, the labeled scenes shall be embedded by a mean and
+            the pool not, or a parameter of the encoder could not be drawn anew.
     """
 
     def __init__(
@@ -99,7 +107,7 @@ class SceneRepresentation:
         epochs: int = 3000,
         lr: float = 1e-3,
         batch_size: int | None = None,
-        normalize_mean: bool = False,
+        pool_embedding: PoolEmbedding = "deterministic",
         encoder_dropout: bool = True,
         stochastic_labeled: bool = False,
     ) -> None:
@@ -108,9 +116,15 @@ class SceneRepresentation:
                 "epochs must not be negative, lr positive and batch_size at least 2, "
                 f"got {epochs}, {lr} and {batch_size}"
             )
+        if pool_embedding not in get_args(PoolEmbedding):
+            raise ValueError(
+                f"pool_embedding must be one of {', '.join(get_args(PoolEmbedding))}, got {pool_embedding!r}"
+            )
+        if stochastic_labeled and pool_embedding == "deterministic":
+            raise ValueError("stochastic_labeled embeds labeled scenes as the pool: pool_embedding must be a mean")
         self.encoder, self.loss = encoder, loss
         self.epochs, self.lr, self.batch_size = epochs, lr, batch_size
-        self.normalize_mean, self.encoder_dropout = normalize_mean, encoder_dropout
+        self.pool_embedding, self.encoder_dropout = pool_embedding, encoder_dropout
         self.stochastic_labeled = stochastic_labeled
         _resettable(encoder)
 
@@ -121,10 +135,11 @@ class SceneRepresentation:
         labeled scenes tell differences in safety (`functional.neighborhood_correlation`).
 
         Raises:
-            ValueError: there are fewer than two labeled scenes, or the loss is not finite.
+            ValueError: there are fewer than two labeled scenes, the loss is not finite, or there is no stochastic pass
+                to take a mean of.
         """
         loss = self.fit(labeled, generator)
-        pool = self.embed_samples(pool, generator)
+        pool = self._embed_pool(pool, generator)
         labeled = (self.embed_samples if self.stochastic_labeled else self.embed)(labeled, generator)
         correlation = neighborhood_correlation(labeled["embedding"], labeled["safety"])
         return Represented(pool, labeled, {"loss": loss}, {"embedding/correlation": correlation})
@@ -175,13 +190,25 @@ class SceneRepresentation:
         order = torch.randperm(count)
         return [order[i : i + self.batch_size] for i in range(0, count, self.batch_size)]
 
+    def _embed_pool(self, pool: Summary, generator: torch.Generator) -> Summary:
+        if self.pool_embedding != "deterministic":
+            return self.embed_samples(pool, generator)
+        stochastic = pool["error_window_samples"].shape[1] > 1
+        return self.embed(self.embed_samples(pool, generator) if stochastic else pool)
+
     def embed(self, scenes: Summary, generator: torch.Generator | None = None) -> Summary:
         """Add ``embedding`` (N, D) of ``error_window``, by one pass without dropout."""
         return _with(scenes, embedding=self._encode(scenes["error_window"]))
 
     def embed_samples(self, scenes: Summary, generator: torch.Generator) -> Summary:
-        """Add the mean ``embedding`` (N, D) of ``error_window_samples`` and, of S > 1, their ``dispersion`` (N,)."""
+        """Add the mean ``embedding`` (N, D) of ``error_window_samples`` and, of S > 1, their ``dispersion`` (N,).
+
+        Raises:
+            ValueError: there is no stochastic pass.
+        """
         windows = scenes["error_window_samples"]
+        if not windows.shape[1]:
+            raise ValueError("the mean of stochastic embeddings needs stochastic passes: task.passes is 0")
         means, scatter = [], []
         with _drawing_from(generator):
             if self.encoder_dropout:
@@ -193,7 +220,8 @@ class SceneRepresentation:
                     scatter.append(dispersion(samples.movedim(1, 0)))
             self.encoder.eval()
         mean = torch.cat(means)
-        fields = {"embedding": nn.functional.normalize(mean, dim=1) if self.normalize_mean else mean}
+        normalized = self.pool_embedding == "normalized_mean"
+        fields = {"embedding": nn.functional.normalize(mean, dim=1) if normalized else mean}
         if scatter:
             fields["dispersion"] = torch.cat(scatter)
         return _with(scenes, **fields)

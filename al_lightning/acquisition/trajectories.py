@@ -8,7 +8,7 @@ A file of `summary_files` with these arrays; the keyframes of a scene follow eac
 - ``planned`` (R, 1 + K, T, 2): positions after each step, metres in the frame of the keyframe: planned without and K
   times with dropout.
 - ``driven`` (R, T, 2): where the vehicle was then, in the same frame; ``driven_mask`` (R, T) bool: the steps that are
-  known, where not all are.
+  known, where not all are. Where a scene is a clip of a longer drive: those within the clip.
 - ``clearance`` (R, T), of labeled scenes alone: distance from the planned position (the plan without dropout) to the
   nearest object or road boundary at each step, metres; 0 within one. Where there is none, any distance that is large
   against ``scale``.

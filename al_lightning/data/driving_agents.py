@@ -5,7 +5,7 @@ Shape letters: N keyframes, M boxes of all keyframes, A boxes of one keyframe, T
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from al_lightning.data.driving_motion import FUTURE_STEPS, Array, Rows
 
 PLANNING_RANGE = (15.0, 30.0)
 """Half the size of the planning range: x, y, metres."""
+LONGEST_GAP = 1.5
+"""Seconds between two boxes of an object beyond which its velocity counts as unknown; twice that over two gaps."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class TrackedBoxes:
         center: (M, 3) metres.
         size: (M, 3) width, length, height, metres.
         rotation: (M, 3, 3) box to global frame.
-        velocity: (M, 3) m/s, 0 where unknown.
+        seconds: (M,) when.
         label: (M,) int64 position in `AGENT_CLASSES`.
         lidar_points: (M,) int64 LiDAR points in the box.
         radar_points: (M,) int64.
-        following: (M,) int64 the same object's box in the next keyframe, -1 where there is none.
+        preceding: (M,) int64 the same object's box in the keyframe before, -1 where there is none.
+        following: (M,) int64 the one in the next keyframe.
         begin: (N,) int64 first box of each keyframe.
         end: (N,) int64 one after the last box.
     """
@@ -36,17 +39,43 @@ class TrackedBoxes:
     center: Array
     size: Array
     rotation: Array
-    velocity: Array
+    seconds: Array
     label: Rows
     lidar_points: Rows
     radar_points: Rows
+    preceding: Rows
     following: Rows
     begin: Rows
     end: Rows
 
     def take(self, rows: Rows) -> TrackedBoxes:
         """The keyframes with these numbers; the boxes of the others stay where tracks lead to them."""
-        return TrackedBoxes(**{**self.__dict__, "begin": self.begin[rows], "end": self.end[rows]})
+        return replace(self, begin=self.begin[rows], end=self.end[rows])
+
+    def within(self, unit_of: Rows) -> TrackedBoxes:
+        """The same with tracks that end where they leave the unit of their keyframe: the labels of others stay unread.
+
+        Args:
+            unit_of: (N,) unit of each keyframe.
+        """
+        owner = np.full(len(self.center), -1, dtype=np.int64)
+        for unit, begin, end in zip(unit_of, self.begin, self.end, strict=True):
+            owner[begin:end] = unit
+        return replace(
+            self,
+            preceding=np.where(owner[self.preceding] == owner, self.preceding, -1),
+            following=np.where(owner[self.following] == owner, self.following, -1),
+        )
+
+    def velocity(self, boxes: Rows) -> Array:
+        """Velocities (A, 3) of boxes (A,), m/s, as the devkit's ``box_velocity`` computes them; 0 where unknown."""
+        before, after = self.preceding[boxes], self.following[boxes]
+        start, end = np.where(before >= 0, before, boxes), np.where(after >= 0, after, boxes)
+        gap = self.seconds[end] - self.seconds[start]
+        gaps: Rows = (before >= 0).astype(np.int64) + (after >= 0)
+        known = (gaps > 0) & (gap <= LONGEST_GAP * np.maximum(gaps, 1))
+        way = self.center[end] - self.center[start]
+        return np.where(known[:, None], way / np.where(known, gap, 1)[:, None], 0)
 
 
 @dataclass(frozen=True)
@@ -75,7 +104,7 @@ class Agents:
 def agents_at(tracks: TrackedBoxes, row: int, lidar2global: Array) -> Agents:
     """All boxes of a keyframe.
 
-    A track ends where an object is not annotated in the next keyframe.
+    A track ends where an object is not annotated in the next keyframe, or where it was cut (`TrackedBoxes.within`).
 
     Args:
         tracks: boxes.
@@ -90,7 +119,7 @@ def agents_at(tracks: TrackedBoxes, row: int, lidar2global: Array) -> Agents:
     axes = turn.T @ tracks.rotation[chain]
     yaw = np.arctan2(axes[..., 1, 0], axes[..., 0, 0])
     stored_yaw = -box_yaw(axes[:, 0]) - np.pi / 2
-    velocity = tracks.velocity[now] @ turn
+    velocity = tracks.velocity(now) @ turn
     return Agents(
         np.column_stack([centers[:, 0], tracks.size[now], stored_yaw, velocity[:, :2]]).astype(np.float32),
         tracks.label[now],

@@ -16,13 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data.images import IMAGENET_MEAN, IMAGENET_STD, read_image
+from al_lightning.data.photometric import PhotometricDistortion, change_colours, draw_colours
 
 Normalization = Literal["imagenet", "caffe"]
 CAFFE_MEAN = (103.53, 116.28, 123.675)  # of blue, green, red
 
 
 def read_images(
-    paths: Sequence[Path], image_size: tuple[int, int], normalization: Normalization
+    paths: Sequence[Path],
+    image_size: tuple[int, int],
+    normalization: Normalization,
+    distortion: PhotometricDistortion | None = None,
+    generator: np.random.Generator | None = None,
 ) -> tuple[Tensor, NDArray[np.float64]]:
     """Images of a keyframe, as wide as the input, at its top.
 
@@ -32,6 +37,8 @@ def read_images(
         paths: C files.
         image_size: (H, W) of the input, pixels.
         normalization: ``imagenet``, or ``caffe``: blue first, minus the mean, not divided.
+        distortion: ranges of random colours, drawn for each image, as on disk; None for none.
+        generator: source of the draws; None for no random colours.
 
     Returns:
         Images (C, 3, H, W) float32 and the factors (C,) by which pixel coordinates shrink.
@@ -44,7 +51,10 @@ def read_images(
     for path in paths:
         image = read_image(path)
         ratio = image_size[1] / image.width
-        resized = resize(np.array(image), ratio, image_size)
+        pixels: NDArray[np.uint8] | NDArray[np.float32] = np.array(image)
+        if distortion is not None and generator is not None:
+            pixels = change_colours(pixels, draw_colours(generator, distortion))
+        resized = resize(pixels, ratio, image_size)
         images.append(F.pad(normalize(resized, normalization), (0, 0, 0, image_size[0] - resized.shape[1])))
         ratios.append(ratio)
     return torch.stack(images), np.array(ratios)
@@ -55,7 +65,7 @@ def no_views(image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return torch.zeros(0, 3, *image_size), torch.zeros(0, 4, 4)
 
 
-def resize(pixels: NDArray[np.uint8], ratio: float, image_size: tuple[int, int]) -> Tensor:
+def resize(pixels: NDArray[np.uint8] | NDArray[np.float32], ratio: float, image_size: tuple[int, int]) -> Tensor:
     """Resize bilinearly, without antialiasing.
 
     VAD normalizes first, which makes no difference but costs more.

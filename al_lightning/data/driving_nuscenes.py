@@ -7,24 +7,28 @@ Files: the tables of nuScenes in ``v1.0-trainval`` (or another version), ``sampl
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data.driving_agents import agents_at
 from al_lightning.data.driving_can_bus import read_signals
 from al_lightning.data.driving_images import Normalization, no_views, projections, read_images
 from al_lightning.data.driving_motion import Rows, can_bus_vectors, ego_motion, ego_status, scene_bounds
+from al_lightning.data.driving_past import DrawnPast, drawn_frames
 from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
 from al_lightning.data.driving_tables import CAMERAS, DriveFrames, read_drive_frames
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import MapLayers, map_file, map_lines, read_map_layers
 from al_lightning.data.nuscenes_tables import CAMERAS as VIEWS
 from al_lightning.data.nuscenes_tables import missing_files, weather_subsets
+from al_lightning.data.photometric import PhotometricDistortion
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
 from al_lightning.driving import AGENT_CLASSES, DrivingAnnotations, DrivingInputs
-from al_lightning.types import DataFileError, Sample
+from al_lightning.types import DataFileError, Sample, stack
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +39,9 @@ class NuScenesDriving:
     """Keyframes of drives with six cameras; their scenes are labeled as wholes.
 
     Boxes and maps are labels. The ego vehicle's own way is not: it was logged, for unlabeled scenes too. Of the
-    training split only images and tables have to be there; a scene without a box or without its map counts as not yet
-    labeled. VAD passes over training samples without boxes or lines; here they stay.
+    training split only images and tables have to be there; a unit without a box or without its map counts as not yet
+    labeled. The labels of a unit end with its last keyframe: what agents do then is unknown. VAD passes over training
+    samples without boxes or lines; here they stay.
 
     Args:
         root: folder that holds the tables' folder, ``samples`` and ``maps``.
@@ -51,6 +56,8 @@ class NuScenesDriving:
         max_lines: rows of the map elements, likewise.
         clip: least keyframes of a unit of the training split, to label pieces of scenes (`group_rows`); the history of
             a planner begins anew with each. None for whole scenes, which are always validated on.
+        distortion: random colours of training images, those of the past among them; None for none.
+        past: how frames of the past are drawn for training samples; None for those that are asked for.
 
     Attributes:
         units: names of the scenes, sorted, or of the clips, such as "scene-0103/00".
@@ -78,17 +85,21 @@ class NuScenesDriving:
         max_agents: int = 300,
         max_lines: int = 100,
         clip: int | None = None,
+        distortion: PhotometricDistortion | None = None,
+        past: DrawnPast | None = None,
     ) -> None:
         check_options(split, normalization, max_agents, max_lines)
         self.root, self.version, self.split, self.normalization = Path(root).expanduser(), version, split, normalization
         self.images, self.maps, self.max_agents, self.max_lines = images, maps, max_agents, max_lines
-        self.image_size = checked_image_size(image_size)
+        self.image_size, self.distortion, self.past = checked_image_size(image_size), distortion, past
         self.class_names = AGENT_CLASSES
         frames = read_drive_frames(self.root, version)
         rows = np.flatnonzero(splits(frames.samples)[split])
         self._frames = frames.take(rows)
         samples = self._frames.samples
         self.units, self.unit_of = group_rows(samples.scenes, clip if split == "train" else None)
+        if split == "train":
+            self._frames = replace(self._frames, boxes=self._frames.boxes.within(self.unit_of))
         self._first = np.unique(self.unit_of, return_index=True)[1]
         self.subsets = weather_subsets([samples.descriptions[row] for row in self._first])
         self._ego = _ego_columns(frames, rows, self.unit_of, self.root)
@@ -120,7 +131,9 @@ class NuScenesDriving:
         label_mask: bool = False,
         generator: np.random.Generator | None = None,
     ) -> Sample[DrivingInputs, DrivingAnnotations]:
-        """Read one keyframe; see `ActiveDataset.sample`. There is no augmentation, and no visibility mask.
+        """Read one keyframe; see `ActiveDataset.sample`. There is no visibility mask.
+
+        With a generator it is a training sample, with random colours and a drawn past, if this data set has them.
 
         Raises:
             DataFileError: a file is missing or damaged.
@@ -128,25 +141,36 @@ class NuScenesDriving:
         """
         if label_mask:
             raise ValueError("drives have no visibility mask: label_mask must be false")
-        inputs = self._ego.inputs(row, *self._views(row))
-        return Sample(row, inputs, self._annotations(row) if annotations else None)
+        truth = self._annotations(row) if annotations else None
+        if generator is None or self.past is None:
+            return Sample(row, self._inputs(row, generator), truth)
+        *past, inputs = self._drawn(row, self.past, generator)
+        return Sample(row, inputs, truth, past=stack(past))
 
-    def _views(self, row: int) -> tuple[Tensor, Tensor]:
+    def _drawn(self, row: int, past: DrawnPast, generator: np.random.Generator) -> list[DrivingInputs]:
+        """Frames of the past, the oldest first, and the row itself."""
+        poses = self._frames.poses
+        return drawn_frames(lambda number: self._inputs(number, generator), row, past, self._ego, poses, generator)
+
+    def _inputs(self, row: int, generator: np.random.Generator | None) -> DrivingInputs:
+        return self._ego.inputs(row, *self._views(row, generator))
+
+    def _views(self, row: int, generator: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """Images and lidar2img, of no camera without images."""
         if not self.images:
             return no_views(self.image_size)
         frames = self._frames
         files = [self.root / name for name in frames.images[row]]
-        images, ratios = read_images(files, self.image_size, self.normalization)
+        images, ratios = read_images(files, self.image_size, self.normalization, self.distortion, generator)
         return images, projections(frames.intrinsics[row], frames.camera2lidar[row], ratios)
 
     def _annotations(self, row: int) -> DrivingAnnotations:
         boxes, lidar2global = self._frames.boxes, self._frames.poses.lidar2global[row]
         own = slice(boxes.begin[row], boxes.end[row])
         hits = boxes.lidar_points[own] + (boxes.radar_points[own] if self.split == "train" else 0)
-        agents = agents_at(boxes, row, lidar2global).take(hits > 0)
+        agents = agents_at(boxes, row, lidar2global)
         lines = map_lines(self._map(row), lidar2global) if self.maps else []
-        return driving_annotations(agents, lines, self._ego.motion, row, self.max_agents, self.max_lines)
+        return driving_annotations(agents, hits > 0, lines, self._ego.motion, row, self.max_agents, self.max_lines)
 
     def _map(self, row: int) -> MapLayers:
         return read_map_layers(self.root, self._frames.samples.locations[row])
@@ -169,15 +193,14 @@ class NuScenesDriving:
         }
 
     def label_problems(self, unit: int) -> list[str]:
-        """What is wrong with the labels of a unit: no box in its whole scene, a map missing or damaged."""
-        first, scenes, boxes = int(self._first[unit]), np.array(self._frames.samples.scenes), self._frames.boxes
-        own, problems = scenes == scenes[first], []
+        """What is wrong with the labels of a unit: no box in any of its keyframes, a map missing or damaged."""
+        own, boxes, problems = self.unit_of == unit, self._frames.boxes, []
         if not (boxes.end[own] > boxes.begin[own]).any():
             table = self.root / self.version / "sample_annotation.json"
-            problems.append(f"{table} has no box of the ten classes in {scenes[first]}")
+            problems.append(f"{table} has no box of the ten classes in {self.units[unit]}")
         try:
             if self.maps:
-                self._map(first)
+                self._map(int(self._first[unit]))
         except DataFileError as error:
             problems.append(str(error))
         return problems
@@ -196,4 +219,10 @@ def _ego_columns(frames: DriveFrames, rows: Rows, unit_of: Rows, root: Path) -> 
     kept = np.searchsorted(whole, rows)
     follows = np.append(False, (np.diff(rows) == 1) & (np.diff(unit_of) == 0))
     can_bus = can_bus_vectors(drives.poses.take(kept), signals.rates[kept], follows)
-    return EgoColumns(motion.take(kept), status[kept], can_bus, follows)
+    return EgoColumns(motion.take(kept), status[kept], can_bus, follows, _followers(follows))
+
+
+def _followers(follows: NDArray[np.bool_]) -> Rows:
+    """Rows (N,) that follow each without a break."""
+    rows, breaks = np.arange(len(follows)), np.flatnonzero(~follows)
+    return np.append(breaks, len(follows))[np.searchsorted(breaks, rows, side="right")] - 1 - rows

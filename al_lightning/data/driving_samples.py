@@ -17,9 +17,9 @@ from torch import Tensor
 
 from al_lightning.data.driving_agents import Agents, in_planning_range
 from al_lightning.data.driving_images import Normalization
-from al_lightning.data.driving_motion import EgoMotion, Rows, scene_bounds
+from al_lightning.data.driving_motion import FUTURE_STEPS, EgoMotion, Rows, scene_bounds
 from al_lightning.data.map_vectors import ORDERS, POINTS, Line, line_orders
-from al_lightning.driving import PADDING, DrivingAnnotations, DrivingInputs
+from al_lightning.driving import PADDING, DrivingAnnotations, DrivingInputs, OtherAgents
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +35,14 @@ class EgoColumns:
         status: (N, 9) float32.
         can_bus: (N, 18) float32.
         follows: (N,) bool, the previous row is the previous keyframe and belongs to the same unit.
+        left: (N,) int64 steps that lead to keyframes of the same unit.
     """
 
     motion: EgoMotion
     status: NDArray[np.float32]
     can_bus: NDArray[np.float32]
     follows: NDArray[np.bool_]
+    left: Rows
 
     def inputs(self, row: int, images: Tensor, lidar2img: Tensor) -> DrivingInputs:
         """The inputs of a keyframe."""
@@ -54,6 +56,7 @@ class EgoColumns:
             ego_status=torch.tensor(self.status[row]),
             ego_future=torch.tensor(self.motion.future[row]),
             ego_future_mask=torch.tensor(self.motion.future_mask[row]),
+            unit_mask=torch.arange(FUTURE_STEPS) < int(self.left[row]),
         )
 
 
@@ -81,44 +84,65 @@ def group_rows(scenes: Sequence[str], clip: int | None) -> tuple[tuple[str, ...]
     return units, np.array([number[name] for name in names], dtype=np.int64)
 
 
+def clip_ends(scenes: Sequence[str], unit_of: Rows) -> tuple[Rows, NDArray[np.bool_]]:
+    """Steps (N,) that lead to keyframes of the same unit; (N,) bool, where a unit begins or ends amid its scene.
+
+    A unit that ends with its scene is left as it is in the file, where keyframes may be missing.
+    """
+    rows = np.arange(len(unit_of))
+    first, last = (np.searchsorted(unit_of, unit_of, side=side) for side in ("left", "right"))
+    begin, end = scene_bounds(scenes)
+    inner = last - 1 < end
+    left = np.where(inner, last - 1 - rows, FUTURE_STEPS)
+    return left, ((rows == first) & (first > begin)) | ((rows == last - 1) & inner)
+
+
 def driving_annotations(
-    agents: Agents, lines: Sequence[Line], motion: EgoMotion, row: int, max_agents: int, max_lines: int
+    agents: Agents,
+    counted: NDArray[np.bool_],
+    lines: Sequence[Line],
+    motion: EgoMotion,
+    row: int,
+    max_agents: int,
+    max_lines: int,
 ) -> DrivingAnnotations:
     """The truth of a keyframe, filled up to fixed numbers.
 
     Args:
-        agents: those that count; only those in the planning range are kept.
+        agents: all of the ten classes.
+        counted: (A,) those to train and validate with, if they are in the planning range; the rest are `others`.
         lines: class and course of the map elements.
         motion: of the ego vehicle.
         row: number of the keyframe.
-        max_agents: A; of more agents the nearest are kept, with a warning.
+        max_agents: A; of more agents, or of more others, the nearest are kept, with a warning.
         max_lines: V; of more map elements the nearest are kept, with a warning.
     """
-    agents = agents.take(in_planning_range(agents.boxes))
-    agents = agents.take(_nearest("agents", np.hypot(*agents.boxes[:, :2].T), max_agents))
+    counted = counted & in_planning_range(agents.boxes)
+    targets, others = agents.take(counted), agents.take(~counted)
     orders = np.array([line_orders(line) for _, line in lines], dtype=np.float32).reshape(-1, ORDERS, POINTS, 2)
     labels = np.array([label for label, _ in lines], dtype=np.int64)
     distance = np.hypot(orders[:, 0, :, 0], orders[:, 0, :, 1]).min(axis=1)
-    kept = _nearest("map elements", distance, max_lines)
+    kept = _nearest("map elements in the planning range", distance, max_lines)
     return DrivingAnnotations(
-        boxes=_filled(agents.boxes, max_agents),
-        labels=_filled(agents.labels, max_agents, PADDING),
-        futures=_filled(agents.futures, max_agents),
-        future_mask=_filled(agents.future_mask, max_agents),
+        **_agent_rows("agents in the planning range", targets, max_agents),
+        others=OtherAgents(**_agent_rows("other agents", others, max_agents)),
         lines=_filled(orders[kept], max_lines),
         line_labels=_filled(labels[kept], max_lines, PADDING),
         ego_future=torch.tensor(motion.future[row]),
         ego_future_mask=torch.tensor(motion.future_mask[row]),
-        future_yaw=_filled(agents.future_yaw, max_agents),
     )
+
+
+def _agent_rows(what: str, agents: Agents, count: int) -> dict[str, Tensor]:
+    """Columns of so many agents, the nearest."""
+    agents = agents.take(_nearest(what, np.hypot(*agents.boxes[:, :2].T), count))
+    return {name: _filled(column, count, PADDING if name == "labels" else 0) for name, column in vars(agents).items()}
 
 
 def _nearest(what: str, distance: NDArray[np.floating[Any]], count: int) -> Rows:
     """Positions of the ``count`` nearest, in their order."""
     if len(distance) > count:
-        logger.warning(
-            "a keyframe has %d %s in the planning range: the %d nearest are kept", len(distance), what, count
-        )
+        logger.warning("a keyframe has %d %s: the %d nearest are kept", len(distance), what, count)
     return np.sort(np.argsort(distance, kind="stable")[:count])
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from al_lightning.data.driving_agents import TrackedBoxes
 from al_lightning.data.driving_motion import Array, EgoPoses, Rows
@@ -22,8 +21,6 @@ from al_lightning.driving import AGENT_CLASSES
 CAMERAS = ("CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_FRONT_LEFT", "CAM_BACK", "CAM_BACK_LEFT", "CAM_BACK_RIGHT")
 """VAD's order; its embeddings of the cameras depend on it."""
 LIDAR = "LIDAR_TOP"
-LONGEST_GAP = 1.5
-"""Seconds between two boxes of an object beyond which its velocity counts as unknown; twice that over two gaps."""
 
 
 @dataclass(frozen=True)
@@ -146,16 +143,16 @@ def _boxes(tables: Any, samples: list[dict[str, Any]]) -> TrackedBoxes:
     before, after = (
         np.array([position.get(box[side], -1) for box in boxes], dtype=np.int64) for side in ("prev", "next")
     )
-    center = _column(boxes, "translation", 3)
     ends = np.cumsum([len(own) for own in kept])
     return TrackedBoxes(
-        center=center,
+        center=_column(boxes, "translation", 3),
         size=_column(boxes, "size", 3),
         rotation=pose_matrices(_column(boxes, "rotation", 4), np.zeros((len(boxes), 3)))[:, :3, :3],
-        velocity=_velocities(center, seconds, before, after),
+        seconds=seconds,
         label=np.array([label_of[_category(tables, box)] for box in boxes], dtype=np.int64),
         lidar_points=np.array([box["num_lidar_pts"] for box in boxes], dtype=np.int64),
         radar_points=np.array([box["num_radar_pts"] for box in boxes], dtype=np.int64),
+        preceding=before,
         following=after,
         begin=np.append(0, ends[:-1]),
         end=ends,
@@ -179,14 +176,3 @@ def _column(boxes: list[dict[str, Any]], key: str, size: int) -> Array:
     if boxes and (values.shape != (len(boxes), size) or not np.isfinite(values).all()):
         raise ValueError(f"{key} of a sample_annotation must be {size} finite numbers")
     return values.reshape(-1, size)
-
-
-def _velocities(center: Array, seconds: Array, before: Rows, after: Rows) -> Array:
-    """Velocities (M, 3) as the devkit's ``box_velocity`` computes them; 0 where it knows none."""
-    own = np.arange(len(center))
-    start, end = np.where(before >= 0, before, own), np.where(after >= 0, after, own)
-    gap = seconds[end] - seconds[start]
-    gaps: NDArray[np.int64] = (before >= 0).astype(np.int64) + (after >= 0)
-    known = (gaps > 0) & (gap <= LONGEST_GAP * np.maximum(gaps, 1))
-    way = center[end] - center[start]
-    return np.where(known[:, None], way / np.where(known, gap, 1)[:, None], 0)

@@ -22,7 +22,8 @@ class LabeledRows(Dataset[Sample[Any, Any]]):
         dataset: holds the rows.
         rows: their numbers.
         seed: with the position it seeds the augmentation; None for none.
-        past_frames: rows before each that are read with it, without augmentation.
+        past_frames: rows before each that are read with it, without augmentation, where the dataset does not choose a
+            past itself.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class LabeledRows(Dataset[Sample[Any, Any]]):
         generator = None if self.seed is None else np.random.default_rng((*self.seed, position))
         row = int(self.rows[position])
         sample = self.dataset.sample(row, annotations=True, generator=generator)
-        if self.past_frames:
+        if self.past_frames and sample.past is None:
             sample.past = stack([self._inputs(before) for before in self._rows_before(row)])
         return sample
 
@@ -110,7 +111,8 @@ class ActiveLearningDataModule(LightningDataModule):
         num_workers: reader processes.
         seed: seed of order and augmentation.
         label_mask: read the visibility mask that ships with the labels in the pool pass.
-        past_frames: rows before each training row that are read with it, for networks that remember.
+        past_frames: rows before each training row that are read with it, for networks that remember; a dataset may
+            choose them itself, in `Sample.past`.
     """
 
     def __init__(

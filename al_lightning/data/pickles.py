@@ -66,6 +66,11 @@ def read_pickle(path: Path, what: str) -> Any:
     """
     try:
         with path.open("rb") as file:
+            start = file.read(16)
+            file.seek(0)
             return _PlainUnpickler(file).load()
-    except Exception as error:  # a damaged pickle can fail in any way
+    except OSError as error:
         raise DataFileError(f"cannot read the {what} of {path}: {error}") from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        doubt = "" if start.startswith(pickle.PROTO) else f"; it begins with {start!r}: is it a pickle?"
+        raise DataFileError(f"cannot read the {what} of {path}: {error}{doubt}") from error

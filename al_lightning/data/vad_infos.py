@@ -12,8 +12,16 @@ from torch import Tensor
 
 from al_lightning.data.driving_agents import Agents, wrapped
 from al_lightning.data.driving_images import Normalization, no_views, projections, read_images
-from al_lightning.data.driving_motion import FUTURE_STEPS, Array, EgoMotion, EgoPoses, Rows, can_bus_vectors
-from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
+from al_lightning.data.driving_motion import (
+    FUTURE_STEPS,
+    KEYFRAME_SECONDS,
+    Array,
+    EgoMotion,
+    EgoPoses,
+    Rows,
+    can_bus_vectors,
+)
+from al_lightning.data.driving_samples import EgoColumns, check_options, clip_ends, driving_annotations, group_rows
 from al_lightning.data.driving_tables import CAMERAS
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import Line, map_file, map_lines, read_map_layers
@@ -28,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 class VADInfos:
     """Keyframes of VAD's info files; what their converter computed is taken as it is.
+
+    A unit without a box counts as not yet labeled. Where units are clips, the labels of one tell nothing of the next:
+    what agents do after the last keyframe is unknown; velocities at the ends of a clip amid its scene, which the files
+    take from the keyframes on both sides, are those of the agents' next step in the clip, else 0.
 
     Nothing but the files is needed: without a root there are no images (tensors of 0 cameras) and no map elements.
 
@@ -86,7 +98,8 @@ class VADInfos:
         self.units, self.unit_of = group_rows(scenes, clip if split == "train" else None)
         self.subsets: dict[str, NDArray[np.bool_]] = {}
         self._poses = _ego_poses(self._infos)
-        self._ego = _ego_columns(self._infos, self.unit_of, self._poses)
+        left, self._cut = clip_ends(scenes, self.unit_of)
+        self._ego = _ego_columns(self._infos, self.unit_of, self._poses, left)
         self._check_files()
         logger.info("%s: %d keyframes, %d units", self.file, len(self), len(self.units))
 
@@ -142,8 +155,9 @@ class VADInfos:
         return images, projections(intrinsics, camera2lidar, ratios)
 
     def _annotations(self, row: int) -> DrivingAnnotations:
-        agents = info_agents(self._infos[row], self.split)
-        return driving_annotations(agents, self._lines(row), self._ego.motion, row, self.max_agents, self.max_lines)
+        info, lines = self._infos[row], self._lines(row)
+        agents, hit = info_agents(info, self.split, int(self._ego.left[row]), bool(self._cut[row]))
+        return driving_annotations(agents, hit, lines, self._ego.motion, row, self.max_agents, self.max_lines)
 
     def _lines(self, row: int) -> list[Line]:
         if not self.maps:
@@ -166,16 +180,15 @@ class VADInfos:
         }
 
     def label_problems(self, unit: int) -> list[str]:
-        """What is wrong with the boxes of a unit: missing, of different numbers, none in its whole scene."""
+        """What is wrong with the boxes of a unit: missing, of different numbers, none in any of its keyframes."""
         infos, problems = [self._infos[row] for row in np.flatnonzero(self.unit_of == unit)], []
         for info in infos:
             try:
                 check_boxes(info)
             except DataFileError as error:
                 problems.append(str(error))
-        scene = infos[0]["scene_token"]
-        if not any(len(info.get("gt_boxes", ())) for info in self._infos if info["scene_token"] == scene):
-            problems.append(f"{self.file} has no box in scene {scene}")
+        if not any(len(info.get("gt_boxes", ())) for info in infos):
+            problems.append(f"{self.file} has no box in {self.units[unit]}")
         return problems
 
 
@@ -197,7 +210,7 @@ def _ego_poses(infos: list[Info]) -> EgoPoses:
     return EgoPoses(lidar2ego, ego2global, _column(infos, "ego2global_rotation"))
 
 
-def _ego_columns(infos: list[Info], unit_of: Rows, poses: EgoPoses) -> EgoColumns:
+def _ego_columns(infos: list[Info], unit_of: Rows, poses: EgoPoses, left: Rows) -> EgoColumns:
     """The ego vehicle as the converter describes it."""
     linked = [info["prev"] == before["token"] for before, info in pairwise(infos)]
     follows = np.append(False, np.array(linked, dtype=bool) & (np.diff(unit_of) == 0))
@@ -208,24 +221,31 @@ def _ego_columns(infos: list[Info], unit_of: Rows, poses: EgoPoses) -> EgoColumn
         _column(infos, "gt_ego_fut_cmd").argmax(axis=1),
     )
     can_bus = can_bus_vectors(poses, _column(infos, "can_bus")[:, 7:16], follows)
-    return EgoColumns(motion, _column(infos, "gt_ego_lcf_feat").astype(np.float32), can_bus, follows)
+    return EgoColumns(motion, _column(infos, "gt_ego_lcf_feat").astype(np.float32), can_bus, follows, left)
 
 
-def info_agents(info: Info, split: str) -> Agents:
-    """Boxes of the ten classes that count in a split.
+def info_agents(info: Info, split: str, left: int, cut: bool) -> tuple[Agents, NDArray[np.bool_]]:
+    """Boxes of the ten classes, and (A,) those that count in a split.
 
     TRAP: velocities may be missing (NaN) and then count as 0.
+
+    Args:
+        info: the keyframe.
+        split: ``train`` or ``val``.
+        left: steps of the futures that may be known.
+        cut: the velocities may not be known.
 
     Raises:
         DataFileError: boxes are missing or of different numbers.
     """
     check_boxes(info)
     count = len(info["gt_boxes"])
-    known = np.asarray(info["gt_agent_fut_masks"]) == 1
+    known = (np.asarray(info["gt_agent_fut_masks"]) == 1) & (np.arange(FUTURE_STEPS) < left)
     labels = np.array([AGENT_CLASSES.index(name) if name in AGENT_CLASSES else -1 for name in info["gt_names"]])
     hit = np.asarray(info["valid_flag"]) if split == "train" else np.asarray(info["num_lidar_pts"]) > 0
-    boxes = np.concatenate([info["gt_boxes"], np.nan_to_num(info["gt_velocity"])], axis=1)
     futures = np.where(known[..., None], np.reshape(info["gt_agent_fut_trajs"], (count, FUTURE_STEPS, 2)), 0)
+    velocity = futures[:, 0] / KEYFRAME_SECONDS if cut else np.nan_to_num(info["gt_velocity"])
+    boxes = np.concatenate([info["gt_boxes"], velocity], axis=1)
     turns = wrapped(np.asarray(info["gt_agent_fut_yaw"], dtype=np.float64))
     agents = Agents(
         boxes.astype(np.float32),
@@ -234,4 +254,4 @@ def info_agents(info: Info, split: str) -> Agents:
         known,
         np.where(known, turns, 0).astype(np.float32),
     )
-    return agents.take((labels >= 0) & hit)
+    return agents.take(labels >= 0), hit[labels >= 0]

@@ -1,6 +1,9 @@
 """A planner that sees nothing: the ego vehicle's own motion and its command to a plan (AD-MLP, arXiv 2305.10430).
 
-It shows how much of open-loop planning is mere extrapolation, and trains in seconds.
+It shows how much of open-loop planning is mere extrapolation, and trains in seconds. It looks at what had been measured
+by then, and at nothing that VAD's converter takes from the time after the keyframe: at the first keyframe of a scene
+the whole `DrivingInputs.ego_history` and the velocity and yaw rate of `DrivingInputs.ego_status`, and at every keyframe
+the speed of the latter where a set has no CAN bus.
 
 Shape letters: B samples, T steps.
 """
@@ -16,14 +19,22 @@ from torch import Tensor, nn
 from al_lightning.driving import DrivingInputs, DrivingPrediction
 
 COMMANDS = 3
-MEASURED = 13
-"""Numbers of `ego_history` and `ego_status`."""
+SIGNALS = slice(7, 16)
+"""Acceleration, rotation rate and velocity in `DrivingInputs.can_bus`; 0 where a set has no CAN bus."""
+SPEED = 13
+"""Velocity forward in `DrivingInputs.can_bus`, m/s."""
+STEERING = slice(8, 9)
+"""Of `DrivingInputs.ego_status`; it comes from the CAN bus, too."""
+MEASURED = 15
+"""Numbers of `measured`."""
+STEP_SECONDS = 0.5
 
 
 class EgoStatusPlanner(nn.Module):
-    """Corrects driving on at the last displacement, by layers that look at the ego vehicle's history and status.
+    """Corrects driving on at the last displacement, by layers that look at what was `measured`.
 
-    It starts as that extrapolation. The plan for each command comes from the same layers, asked three times.
+    It starts as that extrapolation; where a scene is new, at the speed that the CAN bus tells. The plan for each
+    command comes from the same layers, asked three times.
 
     Args:
         hidden: widths of the hidden layers.
@@ -60,19 +71,18 @@ class EgoStatusPlanner(nn.Module):
 
         Args:
             features: not looked at.
-            inputs: a batch; only `ego_history` and `ego_status` are read.
+            inputs: a batch; only `ego_history`, `can_bus`, `ego_status` and `new_scene` are read.
             history: not looked at.
 
         Returns:
             A prediction without agents, map elements and bird's-eye view.
         """
-        measured = torch.cat((inputs.ego_history.flatten(1), inputs.ego_status), dim=1)
-        B = len(measured)
-        commands = torch.eye(COMMANDS, device=measured.device).expand(B, -1, -1)
-        asked = torch.cat((measured[:, None].expand(-1, COMMANDS, -1), commands), dim=-1)
+        known = measured(inputs)
+        B = len(known)
+        commands = torch.eye(COMMANDS, device=known.device).expand(B, -1, -1)
+        asked = torch.cat((known[:, None].expand(-1, COMMANDS, -1), commands), dim=-1)
         correction = self.correction(self.layers(asked)).view(B, COMMANDS, -1, 2)
-        plan = (inputs.ego_history[:, None, -1:] + correction).float()
-        return _plan_alone(plan)
+        return _plan_alone((_last_displacement(inputs)[:, None, None] + correction).float())
 
     def carry(self, inputs: DrivingInputs, history: Tensor | None = None) -> Tensor:
         """Nothing to carry to the next frame (B, 0, 0)."""
@@ -81,6 +91,25 @@ class EgoStatusPlanner(nn.Module):
     def forward(self, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
         """`drive` without features."""
         return self.drive(self.extract(inputs.images), inputs, history)
+
+
+def measured(inputs: DrivingInputs) -> Tensor:
+    """What is known of the ego vehicle at a keyframe without looking ahead.
+
+    Returns:
+        (B, 15): two displacements (0 where the scene is new), acceleration, rotation rate and velocity, each x, y, z,
+        the steering, and 1 where the scene is new.
+    """
+    new = inputs.new_scene[:, None]
+    history = inputs.ego_history.flatten(1).masked_fill(new, 0)
+    return torch.cat((history, inputs.can_bus[:, SIGNALS], inputs.ego_status[:, STEERING], new), dim=1)
+
+
+def _last_displacement(inputs: DrivingInputs) -> Tensor:
+    """The way (B, 2) of the last half second; where the scene is new, what the measured speed makes of it."""
+    forward = STEP_SECONDS * inputs.can_bus[:, SPEED]
+    ahead = torch.stack((torch.zeros_like(forward), forward), dim=1)
+    return torch.where(inputs.new_scene[:, None], ahead, inputs.ego_history[:, -1])
 
 
 def _plan_alone(plan: Tensor) -> DrivingPrediction:

@@ -28,7 +28,8 @@ class SceneEncoder(nn.Module):
         layers: number of transformer layers.
         heads: N, attention heads; divides C.
         feedforward: width of the feed-forward layers.
-        dropout: rate of dropout after attention and feed-forward, on their hidden units and on the attention weights.
+        dropout: rate of dropout after attention and feed-forward, on hidden units and on attention weights.
+        attention_dropout: drop attention weights; if not, neither stochastic passes nor training do.
 
     Raises:
         ValueError: a size is not positive, the heads do not divide the channels, or dropout lies outside [0, 1).
@@ -43,6 +44,7 @@ class SceneEncoder(nn.Module):
         heads: int = 4,
         feedforward: int = 128,
         dropout: float = 0.1,
+        attention_dropout: bool = True,
     ) -> None:
         super().__init__()
         if min(horizon, channels, dim, layers, heads, feedforward) < 1 or channels % heads or not 0 <= dropout < 1:
@@ -53,7 +55,9 @@ class SceneEncoder(nn.Module):
             )
         self.embed = nn.Sequential(nn.Linear(2, channels), nn.ReLU(), nn.Linear(channels, channels), nn.ReLU())
         self.position = nn.Parameter(torch.empty(horizon, channels))
-        self.layers = nn.ModuleList(_Layer(channels, heads, feedforward, dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            _Layer(channels, heads, feedforward, dropout, attention_dropout) for _ in range(layers)
+        )
         self.project = nn.Linear(channels, dim)
         self.reset_parameters()
 
@@ -80,9 +84,9 @@ class SceneEncoder(nn.Module):
 class _Layer(nn.Module):
     """Transformer layer with normalization after each residual sum, as `nn.TransformerEncoderLayer` has it."""
 
-    def __init__(self, channels: int, heads: int, hidden: int, dropout: float) -> None:
+    def __init__(self, channels: int, heads: int, hidden: int, dropout: float, attention_dropout: bool) -> None:
         super().__init__()
-        self.attention = _Attention(channels, heads, dropout)
+        self.attention = _Attention(channels, heads, dropout if attention_dropout else 0.0)
         self.feedforward = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(), _Dropout(dropout), nn.Linear(hidden, channels)
         )

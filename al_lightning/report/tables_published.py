@@ -23,6 +23,7 @@ class Published:
     Attributes:
         source: paper.
         data: name of the dataset class that it stands beside.
+        version: of that data; None: any.
         name: what the paper calls it.
         criteria: names of the criteria of such a method here.
         seed_budgets: size of the seed set over the budget; None: any.
@@ -32,6 +33,7 @@ class Published:
 
     source: str
     data: str
+    version: str | None
     name: str
     criteria: frozenset[str]
     seed_budgets: float | None
@@ -40,9 +42,10 @@ class Published:
 
     def stands_beside(self, method: Method) -> bool:
         """Whether a method is the one that the row is about."""
-        config = method.config
-        loop = config["loop"]
-        if config["data"]["_target_"].rpartition(".")[2] != self.data or method.full != self.full:
+        data, loop = method.config["data"], method.config["loop"]
+        if data["_target_"].rpartition(".")[2] != self.data or method.full != self.full:
+            return False
+        if data.get("version", self.version) != self.version:  # data sets take the published version by default
             return False
         sizes = self.seed_budgets in (None, loop["seed_size"] / loop["budget"])
         return self.full or (self.criteria == method.criteria and sizes)
@@ -64,8 +67,8 @@ def published() -> Sequence[Published]:
     for paper in yaml.safe_load(FILE.read_text(encoding="utf-8")).values():
         for entry in paper["rows"]:
             row = Published(
-                paper["source"], paper["data"], entry["name"], frozenset(entry.get("criteria", ())),
-                entry.get("seed_budgets"), entry.get("full", False), {},
+                paper["source"], paper["data"], paper.get("version"), entry["name"],
+                frozenset(entry.get("criteria", ())), entry.get("seed_budgets"), entry.get("full", False), {},
             )  # fmt: skip
             row = rows.setdefault((row.data, row.name, row.criteria, row.seed_budgets, row.full), row)
             values = row.values.setdefault(entry["cycle"], {})  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ Shape letters: B samples, K stochastic passes, T steps, A agents.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
@@ -18,7 +19,12 @@ from torchmetrics import Metric
 from al_lightning.driving import OBSTACLES, DrivingInputs, DrivingPrediction, commanded_positions, footprints
 from al_lightning.models.vad import monte_carlo_dropout
 from al_lightning.tasks.frames import Driver, Frame, FrameByFrame, PlanningBatch, remembered, unaware
-from al_lightning.tasks.schedule import decay_factor
+from al_lightning.tasks.schedule import decay_factor, epoch_cosine_factor
+
+log = logging.getLogger(__name__)
+
+LOWEST = 1e-3
+"""Least share of the learning rate."""
 
 
 class PlanningTask(LightningModule):
@@ -41,7 +47,9 @@ class PlanningTask(LightningModule):
         weight_decay: weight decay of AdamW.
         warmup_steps: steps of linear warm-up.
         warmup_start: factor of the learning rate at the first step.
-        schedule: after the warm-up constant, or half a cosine down to a thousandth.
+        warmup_share: most of all steps of a training that the warm-up may take; a longer one is shortened.
+        schedule: after the warm-up constant, or half a cosine down to a thousandth; or, as in VAD, that cosine in
+            steps of whole epochs, with the warm-up as a factor on top (`epoch_cosine_factor`).
 
     Raises:
         ValueError: a rate, decay, factor or number is out of range.
@@ -60,7 +68,8 @@ class PlanningTask(LightningModule):
         weight_decay: float = 0.01,
         warmup_steps: int = 500,
         warmup_start: float = 1 / 3,
-        schedule: Literal["constant", "cosine"] = "cosine",
+        warmup_share: float = 0.25,
+        schedule: Literal["constant", "cosine", "epoch_cosine"] = "cosine",
     ) -> None:
         super().__init__()
         factors = dict(lr_factors or {})
@@ -70,6 +79,8 @@ class PlanningTask(LightningModule):
                 "lr, lr_factors and warmup_start must be positive, warmup_start at most 1 and weight_decay not "
                 f"negative, got {lr}, {factors}, {warmup_start} and {weight_decay}"
             )
+        if not 0 <= warmup_share <= 1:
+            raise ValueError(f"warmup_share must lie in [0, 1], got {warmup_share}")
         if min(passes, warmup_steps, seed) < 0:
             raise ValueError(
                 f"passes, warmup_steps and seed must not be negative, got {passes}, {warmup_steps} and {seed}"
@@ -77,7 +88,8 @@ class PlanningTask(LightningModule):
         self.network, self.loss, self.metric = network, loss, metric
         self.passes, self.attention_dropout, self.seed = passes, attention_dropout, seed
         self.lr, self.lr_factors, self.weight_decay = lr, factors, weight_decay
-        self.warmup_steps, self.warmup_start, self.schedule = warmup_steps, warmup_start, schedule
+        self.warmup_steps, self.warmup_start, self.warmup_share = warmup_steps, warmup_start, warmup_share
+        self.schedule = schedule
         self.frame_by_frame = FrameByFrame(self.driver)
 
     def forward(self, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
@@ -105,8 +117,10 @@ class PlanningTask(LightningModule):
         fused = self.trainer.precision != "16-mixed"  # fused cannot clip gradients under a gradient scaler
         groups = list(self._parameter_groups())
         optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
+        total, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 0
+        if self._warmup(total) < self.warmup_steps:
+            log.info("a warm-up of %d steps is shortened to %d of %d", self.warmup_steps, self._warmup(total), total)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total, epochs))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _parameter_groups(self) -> Iterator[dict[str, Any]]:
@@ -118,10 +132,16 @@ class PlanningTask(LightningModule):
             yield {"params": [named.pop(name) for name in chosen], "lr": self.lr * factor}
         yield {"params": list(named.values())}
 
-    def _lr_factor(self, step: int, total: int) -> float:
-        if step < self.warmup_steps:
-            return self.warmup_start + (1 - self.warmup_start) * step / self.warmup_steps
-        return max(1e-3, decay_factor(step, total, self.warmup_steps, self.schedule))
+    def _warmup(self, total: int) -> int:
+        """Steps of the warm-up in a training of so many."""
+        return min(self.warmup_steps, int(self.warmup_share * total))
+
+    def _lr_factor(self, step: int, total: int, epochs: int) -> float:
+        warmup = self._warmup(total)
+        ramp = self.warmup_start + (1 - self.warmup_start) * step / warmup if step < warmup else 1.0
+        if self.schedule == "epoch_cosine":
+            return ramp * epoch_cosine_factor(step, total, epochs, LOWEST)
+        return ramp if step < warmup else max(LOWEST, decay_factor(step, total, warmup, self.schedule))
 
     # --- validation ---------------------------------------------------------------------------------------------------
 

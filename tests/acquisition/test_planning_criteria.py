@@ -100,5 +100,5 @@ def test_wrong_populations_and_empty_labeled_sets_are_refused(pool, labeled):
         Rarity(population="all")
     with pytest.raises(ValueError, match="N > 0"):
         SafetyCriticality().score(pool, labeled.take(torch.arange(0)), seeded())
-    with pytest.raises(KeyError, match="dispersion"):
+    with pytest.raises(ValueError, match=r"no dispersion to score: .*task\.passes"):
         Uncertainty().score(labeled, labeled, seeded())

@@ -86,6 +86,14 @@ def test_degenerate_clouds_are_defined():
         rarity(z * torch.nan)
 
 
+def test_the_log_says_that_neighbors_are_too_few(caplog):
+    z = points(0, 6)
+    assert torch.equal(rarity(z, 20), rarity(z, 5))
+    assert [record.getMessage() for record in caplog.records] == [
+        "rarity: 20 neighbors were asked for, of 5 other scenes; all are taken"
+    ]
+
+
 def test_a_point_is_no_neighbor_of_itself_but_an_equal_one_is():
     z = torch.tensor([[0.0], [5.0], [0.0], [7.0]])
     near = nearest_neighbors(z, 2)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from al_lightning.acquisition import SceneRepresentation
+from al_lightning.acquisition import SceneRepresentation, Uncertainty
 from al_lightning.acquisition.functional import neighborhood_correlation
 from al_lightning.losses import SafetyContrastive
 from al_lightning.models import SceneEncoder
@@ -50,28 +50,48 @@ def equal(a, b):
 
 def test_fields_of_the_pool_and_the_labeled_scenes():
     """The pool has no safety states, the labeled scenes need no stochastic error patterns."""
-    found = small()(without(POOL, "safety", "error_window"), without(LABELED, "error_window_samples"), seeded())
+    found = small()(without(POOL, "safety"), without(LABELED, "error_window_samples"), seeded())
     pool, labeled = found.pool, found.labeled
-    assert pool.fields.keys() == {"error_window_samples", "embedding", "dispersion"}
+    assert pool.fields.keys() == {"error_window", "error_window_samples", "embedding", "dispersion"}
     assert labeled.fields.keys() == {"error_window", "safety", "embedding"}
     assert pool["embedding"].shape == (30, 8)
     assert pool["dispersion"].shape == (30,)
     assert labeled["embedding"].shape == (24, 8)
     assert torch.equal(pool.units, POOL.units)
-    torch.testing.assert_close(labeled["embedding"].norm(dim=1), torch.ones(24))
+    for summary in (pool, labeled):
+        torch.testing.assert_close(summary["embedding"].norm(dim=1), torch.ones(len(summary)))
+
+
+def test_the_pool_is_embedded_as_the_labeled_scenes_are():
+    """z = g(e) without any dropout: a scene of the pool with a hazard's error pattern lies on the hazard."""
+    found = small()(without(LABELED, "safety"), LABELED, seeded())
+    assert torch.equal(found.pool["embedding"], found.labeled["embedding"])
+    assert (found.pool["dispersion"] > 0).all()
+
+
+def test_the_mean_embedding_and_the_dispersion():
+    pool = small(pool_embedding="mean")(without(POOL, "error_window"), LABELED, seeded()).pool
     # Of S points on the sphere, the mean lies within it; what it lacks to length 1 is their scatter.
     squared = pool["embedding"].square().sum(1)
     torch.testing.assert_close(pool["dispersion"], (1 - squared) * S / (S - 1), rtol=1e-5, atol=1e-6)
     assert (squared < 1).all()
 
 
-def test_one_pass_has_no_dispersion():
-    pool = Summary(POOL.units, {"error_window_samples": POOL["error_window_samples"][:, :1]})
-    assert small()(pool, LABELED, seeded()).pool.fields.keys() == {"error_window_samples", "embedding"}
+@pytest.mark.parametrize("passes", [0, 1])
+def test_less_than_two_passes_have_no_dispersion(passes):
+    """Enough to be near to hazards or rare, not to be uncertain."""
+    pool = Summary(POOL.units, POOL.fields | {"error_window_samples": POOL["error_window_samples"][:, :passes]})
+    found = small()(pool, LABELED, seeded()).pool
+    assert "embedding" in found.fields
+    with pytest.raises(ValueError, match=r"two stochastic passes or more \(task\.passes\)"):
+        Uncertainty().score(found, LABELED, seeded())
+    if not passes:
+        with pytest.raises(ValueError, match=r"task\.passes is 0"):
+            small(pool_embedding="mean")(pool, LABELED, seeded())
 
 
 def test_blocks_change_nothing(monkeypatch):
-    representation = small(encoder_dropout=False)
+    representation = small(encoder_dropout=False, pool_embedding="mean")
     whole = representation(POOL, LABELED, seeded()).pool
     monkeypatch.setattr("al_lightning.acquisition.representation.BLOCK", 2 * S + 1)
     blocks = representation(POOL, LABELED, seeded()).pool
@@ -110,7 +130,7 @@ def test_encoder_is_left_in_evaluation_mode_and_was_trained_with_dropout():
 
     representation = SceneRepresentation(Watched(channels=8, dim=4), SafetyContrastive(), epochs=3)
     representation(POOL, LABELED, seeded())
-    assert seen == [True] * 3 + [False] * 2  # evaluation mode for embeddings, with dropout modules alone switched on
+    assert seen == [True] * 3 + [False] * 3  # evaluation mode for embeddings, with dropout modules alone switched on
     assert not any(module.training for module in representation.encoder.modules())
 
 
@@ -129,11 +149,11 @@ def test_dropout_of_the_encoder_scatters_equal_passes():
 
 
 def test_named_readings():
-    normalized = small(normalize_mean=True)(POOL, LABELED, seeded()).pool
-    plain = small()(POOL, LABELED, seeded()).pool
+    normalized = small(pool_embedding="normalized_mean")(POOL, LABELED, seeded()).pool
+    plain = small(pool_embedding="mean")(POOL, LABELED, seeded()).pool
     torch.testing.assert_close(normalized["embedding"].norm(dim=1), torch.ones(30, dtype=torch.float64))
     torch.testing.assert_close(normalized["embedding"], nn.functional.normalize(plain["embedding"], dim=1))
-    stochastic = small(stochastic_labeled=True)(POOL, LABELED, seeded()).labeled
+    stochastic = small(pool_embedding="mean", stochastic_labeled=True)(POOL, LABELED, seeded()).labeled
     assert stochastic["dispersion"].shape == (24,)
     assert (stochastic["embedding"].norm(dim=1) < 1).all()
 
@@ -214,6 +234,10 @@ def test_what_cannot_be_trained_is_refused():
         small()(POOL, LABELED.take(torch.arange(1)), seeded())
     with pytest.raises(ValueError, match="batch_size"):
         small(batch_size=1)
+    with pytest.raises(ValueError, match="pool_embedding must be one of deterministic, mean, normalized_mean"):
+        small(pool_embedding="median")
+    with pytest.raises(ValueError, match="pool_embedding must be a mean"):
+        small(stochastic_labeled=True)
     with pytest.raises(ValueError, match="lr"):
         small(lr=0.0)
     with pytest.raises(KeyError, match="error_window_samples"):

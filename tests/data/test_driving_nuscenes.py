@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -15,16 +16,18 @@ from fake_drives import DESCRIPTIONS, LOCATION, SCENES, VERSION, read_table, wri
 from fake_nuscenes import token
 from nuscenes import NuScenes
 from nuscenes.can_bus.can_bus_api import NuScenesCanBus
+from nuscenes.eval.detection.utils import category_to_detection_name
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from al_lightning.acquisition import ErrorWindows
 from al_lightning.config.components import check_component, instantiate
 from al_lightning.data import NuScenesDriving
 from al_lightning.data.driving_can_bus import read_signals
 from al_lightning.data.driving_tables import CAMERAS
 from al_lightning.data.module import SensorRows
 from al_lightning.driving import PADDING, DrivingInputs
-from al_lightning.types import ActiveDataset, DataFileError, collate
+from al_lightning.types import ActiveDataset, DataFileError, Summary, collate
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
 SIZE = (96, 160)
@@ -103,6 +106,63 @@ def test_a_clip_begins_a_history_of_its_own(pristine):
         assert (ours.can_bus[turned] == (0 if ours.new_scene else theirs.can_bus[turned])).all()
         assert torch.equal(ours.ego_history, theirs.ego_history)
         assert torch.equal(ours.ego_future, theirs.ego_future)
+        assert int(ours.unit_mask.sum()) == (3 - row % 4 if row < 8 else 0)
+        assert torch.equal(ours.unit_mask, ours.unit_mask & theirs.unit_mask)
+        assert torch.equal(theirs.unit_mask, theirs.ego_future_mask)
+
+
+@pytest.mark.parametrize("moved", [0, 1])
+def test_the_labels_of_a_clip_are_made_of_its_own_boxes(root, moved):
+    """The boxes of one of the two clips of a scene are moved."""
+    scene = "scene-0001"
+    rows = [range(4), range(4, 8)]
+    other, plans = 1 - moved, torch.randn(4, 1, 6, 2).cumsum(2)
+    before = dataset(root, clip=3), dataset(root)
+    own = {token("sample", scene, keyframe) for keyframe in rows[moved]}
+    boxes = read_table(root, "sample_annotation")
+    for box in boxes:
+        if box["sample_token"] in own:
+            box["translation"] = [box["translation"][0] + 4, *box["translation"][1:]]
+            box["rotation"] = [1, 0, 0, 0]
+    (root / VERSION / "sample_annotation.json").unlink()
+    write_table(root, "sample_annotation", boxes)
+    after = dataset(root, clip=3), dataset(root)
+    pairs = zip(before, after, strict=True)
+    clips, scenes = ([labels_of(subject, rows[other], plans) for subject in pair] for pair in pairs)
+    torch.testing.assert_close(clips[0], clips[1], rtol=0, atol=0)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(scenes[0], scenes[1])  # of a whole scene they are labels of its own
+    assert not torch.equal(*(subject.sample(rows[moved][1]).annotations.boxes for subject in (before[0], after[0])))
+    known = before[0].sample(rows[other][0]).annotations.future_mask
+    assert known[:, :3].any()
+    assert not known[:, 3:].any()
+
+
+def labels_of(subject, rows, plans, horizon=2):
+    """Annotations of the rows of a clip, and its safety state."""
+    windows = ErrorWindows(horizon)
+    batch = collate([subject.sample(row, annotations=False) for row in rows])
+    unit = windows.group(Summary(torch.zeros(len(rows), dtype=torch.int64), windows(batch, plans)))
+    safety = windows.with_labels(unit, lambda row: subject.sample(row).annotations)["safety"]
+    assert (safety > 0).any()
+    return {"safety": safety, "rows": [asdict(subject.sample(row).annotations) for row in rows]}
+
+
+def test_objects_that_are_no_targets_are_kept_apart(pristine, nusc):
+    """All boxes of the ten classes are targets or others; others are far away or hit by no sensor."""
+    subject, far, missed = dataset(pristine, max_agents=60), 0, 0
+    for row, sample in enumerate(keyframes(subject, nusc)):
+        truth = subject.sample(row).annotations
+        records = [nusc.get("sample_annotation", t) for t in sample["anns"]]
+        classes = [category_to_detection_name(record["category_name"]) for record in records]
+        targets, others = ((group.labels != PADDING).sum() for group in (truth, truth.others))
+        assert targets + others == sum(name is not None for name in classes)
+        outside = (truth.others.boxes[:others, :2].abs() >= torch.tensor([15.0, 30.0])).any(dim=1)
+        far, missed = far + int(outside.sum()), missed + int((~outside).sum())
+        hits = [r["num_lidar_pts"] + r["num_radar_pts"] for r, n in zip(records, classes, strict=True) if n]
+        assert (~outside).sum() <= sum(count == 0 for count in hits)
+        assert truth.others.future_yaw.shape == truth.others.future_mask.shape == (60, 6)
+    assert min(far, missed) > 5
 
 
 def test_validation_is_on_whole_scenes(pristine):
@@ -233,7 +293,7 @@ def test_rows_travel_to_worker_processes(pristine):
     copy = pickle.loads(pickle.dumps(subject))
     a, b = subject.sample(2), copy.sample(2)
     torch.testing.assert_close(vars(a.inputs), vars(b.inputs), rtol=0, atol=0)
-    torch.testing.assert_close(vars(a.annotations), vars(b.annotations), rtol=0, atol=0)
+    torch.testing.assert_close(asdict(a.annotations), asdict(b.annotations), rtol=0, atol=0)
     rows = [subject.sample(row) for row in range(4)]
     batch = next(iter(DataLoader(SensorRows(subject), batch_size=4, num_workers=1, collate_fn=collate)))
     assert isinstance(batch.inputs, DrivingInputs)
@@ -256,7 +316,8 @@ class EveryOther:
         return {"train": train, "val": ~train}
 
 
-def test_a_cut_ends_the_carried_history_only(pristine):
+def test_a_cut_ends_the_carried_history_and_what_labels_tell(pristine):
+    """Beyond a cut lie the keyframes of the other part. The way of the ego vehicle is no label."""
     whole, cut = dataset(pristine), dataset(pristine, splits=EveryOther())
     assert whole.units[0] == cut.units[0] == "scene-0001"
     for row, source in enumerate((1, 2, 4, 5, 7)):  # of scene-0001
@@ -264,9 +325,14 @@ def test_a_cut_ends_the_carried_history_only(pristine):
         torch.testing.assert_close(a.ego_future, b.ego_future, rtol=0, atol=0)
         torch.testing.assert_close(a.ego_history, b.ego_history, rtol=0, atol=0)
         assert bool(a.new_scene) == (source in (1, 4, 7))
+        assert int(a.unit_mask.sum()) == (source in (1, 4))
         assert (a.can_bus[[0, 1, 2, 17]] == (0 if a.new_scene else b.can_bus[[0, 1, 2, 17]])).all()
         assert (a.can_bus[3:17] == b.can_bus[3:17]).all()
-        torch.testing.assert_close(cut.sample(row).annotations.boxes, whole.sample(source).annotations.boxes)
+        found, expected = cut.sample(row).annotations, whole.sample(source).annotations
+        torch.testing.assert_close(found.boxes[:, :7], expected.boxes[:, :7])
+        steps = 1 if source in (1, 4) else 0  # of these alone the next keyframe is in the same part
+        assert not found.future_mask[:, steps:].any()
+        assert (found.future_mask[:, :steps] <= expected.future_mask[:, :steps]).all()
 
 
 # --- labels, missing and damaged files
@@ -379,17 +445,19 @@ def test_keyframes_without_any_box_still_have_sensors(root):
     assert "no box" in dataset(root).label_problems(0)[0]
 
 
-def test_a_clip_may_be_empty_in_a_scene_with_boxes(root):
-    first = token("sample", "scene-0001", 0)
-    boxes = [row for row in read_table(root, "sample_annotation") if row["sample_token"] != first]
+def test_an_empty_clip_counts_as_unlabeled_whatever_its_scene_has(root):
+    first = {token("sample", "scene-0001", keyframe) for keyframe in range(4)}
+    boxes = [row for row in read_table(root, "sample_annotation") if row["sample_token"] not in first]
     kept = {row["token"] for row in boxes}
     for row in boxes:
         row["prev"] = row["prev"] if row["prev"] in kept else ""
     (root / VERSION / "sample_annotation.json").unlink()
     write_table(root, "sample_annotation", boxes)
-    subject = dataset(root, clip=1)
+    subject = dataset(root, clip=3)
     assert (subject.sample(0).annotations.labels == PADDING).all()
-    assert subject.label_problems(0) == []
+    assert "has no box of the ten classes in scene-0001/00" in subject.label_problems(0)[0]
+    assert subject.label_problems(1) == []
+    assert dataset(root).label_problems(0) == []
 
 
 @pytest.mark.parametrize("content", ["[{", "[]", '[{"utime": 5}]', '[{"utime": 5, "vel": [NaN, 0, 0]}]'])

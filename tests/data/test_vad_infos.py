@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from nuscenes.eval.common.utils import quaternion_yaw
 from nuscenes.eval.detection.utils import category_to_detection_name
 from pyquaternion import Quaternion
 
+from al_lightning.acquisition import ErrorWindows
 from al_lightning.config.components import check_component, instantiate
 from al_lightning.data import NuScenesDriving, VADInfos
 from al_lightning.data.driving_motion import VehicleSignals, ego_motion, ego_status, scene_bounds
 from al_lightning.data.driving_tables import CAMERAS
 from al_lightning.data.vad_info_files import BOX_SHAPES, read_infos
 from al_lightning.driving import PADDING
-from al_lightning.types import ActiveDataset, DataFileError, collate
+from al_lightning.types import ActiveDataset, DataFileError, Summary, collate
 
 PLANNING = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "planning"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
@@ -51,6 +53,10 @@ def test_a_real_scene_falls_into_clips_to_train_on(real):
     begins = [row for row in range(len(real)) if real.sample(row, annotations=False).inputs.new_scene]
     assert begins == ([0, 8, 16, 24, 32] if real.split == "train" else [0])
     assert all(real.label_problems(unit) == [] for unit in range(len(real.units)))
+    for row in range(len(real)):
+        inputs, clip = real.sample(row, annotations=False).inputs, row // 8
+        inside = 7 - row % 8 if real.split == "train" and clip < 4 else 6
+        assert inputs.unit_mask.tolist() == [step < inside for step in range(6)]
 
 
 def test_stored_ways_and_commands_follow_from_the_poses(real):
@@ -116,13 +122,88 @@ def test_real_boxes_are_filtered_as_in_vad(real):
         counts.append(len(kept))
         assert (truth.labels != PADDING).sum() == len(kept)
         np.testing.assert_allclose(truth.boxes[: len(kept), :7], info["gt_boxes"][kept], rtol=1e-6, atol=1e-6)
-        velocity = np.where(np.isnan(info["gt_velocity"]), 0, info["gt_velocity"])[kept]
-        np.testing.assert_allclose(truth.boxes[: len(kept), 7:], velocity, rtol=1e-6, atol=1e-6)
+        left = int(real.sample(row).inputs.unit_mask.sum())
+        if left and (row == 0 or real.unit_of[row - 1] == real.unit_of[row]):
+            velocity = np.where(np.isnan(info["gt_velocity"]), 0, info["gt_velocity"])[kept]
+            np.testing.assert_allclose(truth.boxes[: len(kept), 7:], velocity, rtol=1e-6, atol=1e-6)
         futures = info["gt_agent_fut_trajs"].reshape(-1, 6, 2)[kept]
-        np.testing.assert_array_equal(truth.futures[: len(kept)], futures)
-        np.testing.assert_array_equal(truth.future_mask[: len(kept)], info["gt_agent_fut_masks"][kept])
+        np.testing.assert_array_equal(truth.futures[: len(kept), :left], futures[:, :left])
+        np.testing.assert_array_equal(truth.future_mask[: len(kept), :left], info["gt_agent_fut_masks"][kept, :left])
+        assert not truth.future_mask[:, left:].any()
         assert (truth.line_labels == PADDING).all()
     assert min(counts) > 5
+
+
+def test_objects_out_of_range_are_others(real):
+    for row, info in enumerate(read_infos(real.file)):
+        truth = real.sample(row).annotations
+        count = sum(name in vad_converter.CLASSES for name in info["gt_names"])
+        assert (truth.labels != PADDING).sum() + (truth.others.labels != PADDING).sum() == count
+
+
+def moved(infos, rows):
+    """What the converter would write, had the boxes of some keyframes (consecutive rows) stood elsewhere."""
+    changed = [dict(info) for info in infos]
+    for row, info in enumerate(changed):
+        if row in rows:
+            info["gt_boxes"] = info["gt_boxes"] + np.array([1.0, 1, 0, 0, 0, 0, 0.1])
+        futures = info["gt_agent_fut_trajs"].reshape(-1, 6, 2).copy()
+        yaw, masks = info["gt_agent_fut_yaw"].copy(), info["gt_agent_fut_masks"].copy()
+        for step in range(6):
+            if row + step in rows or row + step + 1 in rows:
+                futures[:, step] += 0.5
+                yaw[:, step] += 0.1
+                masks[::2, step] = 0
+        info |= {"gt_agent_fut_trajs": futures.reshape(-1, 12), "gt_agent_fut_yaw": yaw, "gt_agent_fut_masks": masks}
+        if row - 1 in rows or row in rows or row + 1 in rows:
+            info["gt_velocity"] = info["gt_velocity"] + 1
+    return changed
+
+
+@pytest.mark.parametrize("clip", [0, 1, 4])
+def test_the_labels_of_a_clip_are_made_of_its_own_boxes(tmp_path, clip):
+    """Those of one clip of a real scene are moved: nothing changes in the others."""
+    infos = read_infos(Path(real_file("scene-0103")))
+    own = range(8 * clip, 8 * clip + 8)
+    before, after = (write(tmp_path, i, name) for i, name in ((infos, "a.pkl"), (moved(infos, own), "b.pkl")))
+    whole, clips = ([dataset(path, clip=size) for path in (before, after)] for size in (None, 8))
+    plans = torch.randn(40, 1, 6, 2, generator=torch.Generator().manual_seed(0)).cumsum(2)
+    changes = []
+    for row in range(40):
+        a, b = (asdict(subject.sample(row).annotations) for subject in clips)
+        if row in own:
+            assert not torch.equal(a["boxes"], b["boxes"])
+        else:
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
+            a, b = (subject.sample(row).annotations for subject in whole)
+            changes.append(torch.equal(a.boxes, b.boxes) and torch.equal(a.future_mask, b.future_mask))
+    assert not all(changes)  # of a whole scene they are labels of its own
+    states = [safety(subject, plans) for subject in clips]
+    same = (states[0] == states[1]).all(dim=1)
+    assert same.tolist() == [unit != clip for unit in range(5)]
+
+
+def safety(subject, plans):
+    """Safety states of all clips."""
+    windows = ErrorWindows()
+    batch = collate([subject.sample(row, annotations=False) for row in range(len(subject))])
+    units = windows.group(Summary(torch.from_numpy(subject.unit_of), windows(batch, plans)))
+    return windows.with_labels(units, lambda row: subject.sample(row).annotations)["safety"]
+
+
+def test_velocities_at_the_ends_of_a_clip_are_those_of_its_own_steps(real):
+    """Stored ones are taken from the keyframes on both sides; those at the ends of the scene stay."""
+    inner = [row for k in range(1, 5) for row in (8 * k - 1, 8 * k)] if real.split == "train" else []
+    for row, info in enumerate(read_infos(real.file)):
+        found = real.sample(row).annotations
+        real_boxes = found.labels != PADDING
+        velocity, first = found.boxes[real_boxes, 7:], found.futures[real_boxes, 0]
+        if row in inner:
+            torch.testing.assert_close(velocity, first / 0.5)
+            assert (velocity == 0).all() == (row % 8 == 7)
+        else:
+            stored = np.nan_to_num(info["gt_velocity"]).astype(np.float32)
+            assert all((stored == one.numpy()).all(axis=1).any() for one in velocity)
 
 
 def test_without_a_root_there_is_no_camera(real):
@@ -249,8 +330,7 @@ def test_samples_are_those_of_the_data_set_itself(root, infos, tmp_path):
         torch.testing.assert_close(a.inputs.can_bus[others], b.inputs.can_bus[others], rtol=1e-6, atol=1e-5)
         np.testing.assert_allclose(a.inputs.can_bus[7:16], np.arange(7, 16) / 7, rtol=1e-6)
         np.testing.assert_array_equal(a.inputs.ego_status, np.arange(9))
-        for name, values in vars(b.annotations).items():
-            torch.testing.assert_close(getattr(a.annotations, name), values, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(asdict(a.annotations), asdict(b.annotations), rtol=1e-5, atol=1e-5)
 
 
 def test_the_configuration_builds_the_data_set(infos, tmp_path):
@@ -314,12 +394,16 @@ def test_a_scene_without_boxes_counts_as_unlabeled(infos, tmp_path):
     assert (dataset(write(tmp_path, empty)).sample(0).annotations.labels == PADDING).all()
 
 
-def test_a_clip_may_be_empty_in_a_scene_with_boxes(infos, tmp_path):
-    chosen = dataset(write(tmp_path, infos), clip=1)._infos[0]["token"]
+def test_an_empty_clip_counts_as_unlabeled_whatever_its_scene_has(infos, tmp_path):
+    whole = dataset(write(tmp_path, infos), clip=3)
+    chosen = {info["token"] for info, unit in zip(whole._infos, whole.unit_of, strict=True) if unit == 0}
     part = [
-        {**info, **{key: info[key][:0] for key in BOX_SHAPES}} if info["token"] == chosen else info for info in infos
+        {**info, **{key: info[key][:0] for key in BOX_SHAPES}} if info["token"] in chosen else info for info in infos
     ]
-    assert dataset(write(tmp_path, part), clip=1).label_problems(0) == []
+    subject = dataset(write(tmp_path, part), clip=3)
+    assert f"has no box in {subject.units[0]}" in subject.label_problems(0)[0]
+    assert subject.label_problems(1) == []
+    assert dataset(write(tmp_path, part)).label_problems(0) == []
 
 
 class _Spy:

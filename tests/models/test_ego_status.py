@@ -14,18 +14,28 @@ def test_an_untrained_planner_drives_on_as_before() -> None:
     assert torch.equal(plan, inputs.ego_history[:, None, -1:].expand(4, 3, 6, 2))
 
 
-def test_it_looks_at_history_status_and_command_and_at_nothing_else() -> None:
+def test_an_untrained_planner_begins_a_scene_at_the_measured_speed() -> None:
+    inputs = driving_inputs(4, image_size=(2, 2), new_scene=True)
+    plan = EgoStatusPlanner()(inputs).plan
+    assert (plan[..., 0] == 0).all()
+    assert torch.equal(plan[..., 1], (0.5 * inputs.can_bus[:, 13])[:, None, None].expand(4, 3, 6))
+
+
+@pytest.mark.parametrize("new_scene", [False, True])
+def test_it_looks_at_what_was_measured_by_then_and_at_nothing_else(new_scene: bool) -> None:
+    """At the start of a scene the history is made from the future; so may be velocity, yaw rate and speed."""
     torch.manual_seed(0)
     planner = EgoStatusPlanner().eval()
     torch.nn.init.normal_(planner.correction.weight)
-    inputs = driving_inputs(3, image_size=(2, 2))
-    plan = planner(inputs).plan
+    plan = planner(driving_inputs(3, image_size=(2, 2), new_scene=new_scene)).plan
     assert not torch.allclose(plan[:, 0], plan[:, 1])
-    for name, moves in {"ego_history": True, "ego_status": True, "images": False, "can_bus": False}.items():
-        changed = driving_inputs(3, image_size=(2, 2))
-        getattr(changed, name)[1] += 1
+    moves = {("can_bus", k): 7 <= k < 16 for k in range(18)} | {("ego_status", k): k == 8 for k in range(9)}
+    moves |= {("ego_history", k): not new_scene for k in range(2)}
+    for (name, position), moved in {**moves, ("images", 0): False, ("ego_future", 0): False}.items():
+        changed = driving_inputs(3, image_size=(2, 2), new_scene=new_scene)
+        getattr(changed, name)[1, position] += 1
         other = planner(changed, torch.randn(3, 0, 0)).plan
-        assert torch.equal(other[1], plan[1]) != moves
+        assert torch.equal(other[1], plan[1]) != moved, (name, position)
         assert torch.equal(other[0], plan[0])
 
 

@@ -62,6 +62,18 @@ def test_every_parameter_has_a_gradient(encoder):
     assert all(parameter.grad.abs().sum() > 0 for parameter in encoder.parameters())
 
 
+def test_attention_weights_need_not_be_dropped(encoder):
+    torch.manual_seed(0)
+    spared, error = SceneEncoder(attention_dropout=False).eval(), torch.randn(3, 5, 2)
+    assert all(torch.equal(a, b) for a, b in zip(spared.parameters(), encoder.parameters(), strict=True))
+    with torch.no_grad():
+        for network, equal in ((spared, True), (encoder, False)):
+            for layer in network.layers:
+                layer.attention.train()
+            assert torch.equal(network(error), network.eval()(error)) == equal
+        assert not torch.equal(spared.train()(error), spared.eval()(error))
+
+
 def test_all_randomness_is_in_dropout_modules(encoder):
     """Each of them, switched on alone, makes passes differ; with all off, passes are equal in training mode too."""
     error = torch.randn(3, 5, 2)

@@ -16,6 +16,7 @@ from al_lightning.models.vad import (
     deterministic,
     monte_carlo_dropout,
     vad_nano,
+    vad_tiny,
 )
 from al_lightning.types import VoxelGrid
 
@@ -173,6 +174,25 @@ def test_a_frozen_trunk_learns_only_later_convolutions_and_keeps_its_statistics(
         if isinstance(module, nn.Conv2d) and name.startswith(("layer2", "layer3", "layer4"))
     }
     assert learning == convolutions
+
+
+def test_vad_tiny_starts_from_imagenets_trunk(tmp_path, monkeypatch):
+    trunk = ResNet(width=8, blocks=(1, 1, 1, 1)).state_dict()
+    torch.save(trunk | {"fc.weight": torch.ones(1000, 2048), "fc.bias": torch.ones(1000)}, tmp_path / "resnet.pth")
+    monkeypatch.setattr("al_lightning.models.vad.network.ResNet", lambda: ResNet(width=8, blocks=(1, 1, 1, 1)))
+    network = vad_tiny(backbone_checkpoint=str(tmp_path / "resnet.pth"), grid_mask=0.7)
+    found = network.img_backbone.state_dict()
+    assert found.keys() == trunk.keys()
+    assert all(torch.equal(value, found[key]) for key, value in trunk.items())
+    assert network.grid_mask.probability == 0.7
+    assert network.frozen_trunk
+
+
+def test_a_trunk_is_not_frozen_as_it_was_drawn():
+    with pytest.raises(ValueError, match="must not start at random: give backbone_checkpoint"):
+        vad_tiny()
+    with torch.device("meta"):
+        assert all(parameter.requires_grad for parameter in vad_tiny(frozen_trunk=False).parameters())
 
 
 class TestMonteCarloDropout:

@@ -28,7 +28,7 @@ def official_shapes():
 
 def test_names_shapes_and_types_are_the_official_ones():
     with torch.device("meta"):
-        network = vad_tiny()
+        network = vad_tiny(frozen_trunk=False)
     ours = {key: (tuple(value.shape), str(value.dtype)) for key, value in network.state_dict().items()}
     official = {key: (shape, f"torch.{dtype}") for key, shape, dtype in official_shapes()}
     assert ours == official
@@ -39,7 +39,7 @@ def test_names_shapes_and_types_are_the_official_ones():
 
 def test_dropout_sits_where_the_official_one_does():
     with torch.device("meta"):
-        network = vad_tiny()
+        network = vad_tiny(frozen_trunk=False)
     dropouts = {name: module.p for name, module in network.named_modules() if isinstance(module, nn.Dropout)}
     attentions = [module for module in network.modules() if isinstance(module, nn.MultiheadAttention)]
     assert len(dropouts) == 48
@@ -86,7 +86,7 @@ class TestTwoFrames:
     @pytest.fixture(scope="class")
     def network(self, tmp_path_factory):
         """The golden weights, by way of a checkpoint file."""
-        network = vad_tiny()
+        network = vad_tiny(frozen_trunk=False)
         path = tmp_path_factory.mktemp("vad") / "checkpoint.pth"
         torch.save({"state_dict": recipes.fill_state_dict(network.state_dict())}, path)
         load_checkpoint(network, path)

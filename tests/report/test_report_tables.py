@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_reports import POOL, write_run
+from fake_reports import BUDGET, POOL, write_run
 
 from al_lightning.report.__main__ import main
 
@@ -154,7 +154,7 @@ def test_planning_has_its_own_table(tmp_path: Path, numbers: dict[str, np.ndarra
             metrics = {metric: [1.5, factor * (1 + seed / 10)] for metric in names}
             write_run(
                 tmp_path / f"{name}-{seed}", seed, criteria, metrics=metrics, cycles=2,
-                data="al_lightning.data.NuScenesDriving",
+                data="al_lightning.data.NuScenesDriving", seed_size=7 * BUDGET,
             )  # fmt: skip
     assert main([str(tmp_path)]) == 0
     text = (tmp_path / "report/tables.md").read_text()

@@ -89,8 +89,12 @@ def test_full_supervision_is_that_of_the_specifications() -> None:
     assert f"fully-supervised row {completion.values[0]['mIoU']}" in numbers["OccFormer_SemanticKITTI"]["note"]
 
 
-def method(criteria: set[str], seed_size: int, data: str = "Occ3DNuScenes", *, full: bool = False) -> Method:
-    config = {"data": {"_target_": f"al_lightning.data.{data}"}, "loop": {"seed_size": seed_size, "budget": 49}}
+def method(
+    criteria: set[str], seed_size: int, data: str = "Occ3DNuScenes", *, full: bool = False, **options: str
+) -> Method:
+    config = {
+        "data": {"_target_": f"al_lightning.data.{data}", **options}, "loop": {"seed_size": seed_size, "budget": 49}
+    }  # fmt: skip
     return Method("", frozenset(criteria), full, {0: ReportedRun(Path(), config, {}, {}, 0)})
 
 
@@ -102,8 +106,15 @@ def method(criteria: set[str], seed_size: int, data: str = "Occ3DNuScenes", *, f
         (method({"inter", "intra", "uncertainty"}, 49), ["Ours"]),
         (method({"inter", "intra", "uncertainty"}, 196), ["Ours"]),
         (method({"uncertainty"}, 49), ["U_fw"]),
-        (method({"uncertainty"}, 49, "NuScenesDriving"), ["U"]),
-        (method({"random"}, 7, "NuScenesDriving"), ["baseline"]),
+        (method({"uncertainty"}, 7 * 49, "NuScenesDriving"), ["U"]),
+        (method({"random"}, 7 * 49, "NuScenesDriving"), ["baseline"]),
+        (method({"random"}, 7 * 49, "NuScenesDriving", version="v1.0-trainval"), ["baseline"]),
+        (method({"random"}, 7 * 49, "NuScenesDriving", version="v1.0-sim"), []),
+        (method({"random"}, 49, "NuScenesDriving"), []),
+        (method({"random"}, 700, "NuScenesDriving", full=True), ["VAD-tiny"]),
+        (method({"random"}, 72, "NuScenesDriving", full=True, version="v1.0-sim"), []),
+        (method({"random"}, 49, version="v1.0-sim"), []),
+        (method({"random"}, 576, full=True, version="v1.0-sim"), []),
         (method({"random"}, 576, full=True), ["Fully Sup."]),
         (method({"random"}, 40, "SemanticKITTI", full=True), ["Fully Sup."]),
         (method({"random"}, 49, "Another"), []),

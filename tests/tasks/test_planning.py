@@ -1,14 +1,19 @@
 """Training, validation and prediction of planners, against the network run by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fake_drives import SCENES as SCENES_OF_DRIVES
+from fake_drives import VERSION, read_table, write_table
+from fake_drives import write_drives as write_nuscenes_drives
+from fake_nuscenes import token
 from fake_planning import FRAMES, FakeDrives, write_drives
 from pytorch_lightning import Trainer
 
-from al_lightning.data import ActiveLearningDataModule, LabelPool
+from al_lightning.data import ActiveLearningDataModule, LabelPool, NuScenesDriving
 from al_lightning.data.module import WholeUnits
 from al_lightning.driving import OBSTACLES, commanded_positions, footprints
 from al_lightning.losses import Imitation, VADLoss
@@ -253,6 +258,33 @@ def test_no_network_is_shown_the_way_that_was_driven(drives: FakeDrives) -> None
     assert module.train.sample(0).inputs.ego_future is not None
 
 
+@pytest.mark.parametrize(("scene", "split"), [("scene-0001", "train"), ("scene-0012", "val")])
+def test_what_is_planned_does_not_know_where_the_vehicle_goes_next(scene: str, split: str, tmp_path: Path) -> None:
+    """Scene 12 has no CAN bus. The command, which tells of the future, is asked for in all three ways."""
+    write_nuscenes_drives(tmp_path)
+    planner = EgoStatusPlanner().eval()
+    torch.nn.init.normal_(planner.correction.weight)
+
+    def plans() -> torch.Tensor:
+        dataset = NuScenesDriving(str(tmp_path), VERSION, split, images=False, maps=False)
+        rows = np.flatnonzero(dataset.unit_of == dataset.units.index(scene))
+        return planner(collate([dataset.sample(row, annotations=False) for row in rows]).inputs).plan
+
+    before = plans()
+    poses = {row["token"]: row for row in read_table(tmp_path, "ego_pose")}
+    shots = read_table(tmp_path, "sample_data")
+    for last in (3, 1, 0):  # the keyframes after this one; what was moved stays moved
+        later = {token("sample", scene, keyframe) for keyframe in range(last + 1, SCENES_OF_DRIVES[scene])}
+        for shot in shots:
+            if shot["sample_token"] in later:
+                x, y, z = poses[shot["ego_pose_token"]]["translation"]
+                poses[shot["ego_pose_token"]]["translation"] = [x + 3.0, y - 2.0 * last, z]
+        write_table(tmp_path, "ego_pose", list(poses.values()))
+        after = plans()
+        assert torch.equal(after[: last + 1], before[: last + 1]), last
+        assert not torch.equal(after[last + 1 :], before[last + 1 :])
+
+
 @pytest.mark.parametrize("make", [simple, nano])
 def test_training_brings_the_plan_closer_to_the_driven_way(make, drives: FakeDrives) -> None:
     task = make(lr=0.01 if make is simple else 3e-3, warmup_steps=0)
@@ -285,7 +317,8 @@ def rates(task: PlanningTask, drives: FakeDrives, epochs: int) -> list[list[floa
 
 
 def test_parts_of_the_network_learn_at_their_own_rate(drives: FakeDrives) -> None:
-    task = simple(lr=0.3, lr_factors={"layers": 0.1}, warmup_steps=2, warmup_start=1 / 3, schedule="cosine")
+    warmup = {"warmup_steps": 2, "warmup_start": 1 / 3, "warmup_share": 0.5}
+    task = simple(lr=0.3, lr_factors={"layers": 0.1}, **warmup, schedule="cosine")
     found = rates(task, drives, epochs=1)  # five steps
     cosine = [0.75, 0.25]
     assert [slow for slow, _ in found] == pytest.approx([0.01, 0.02, 0.03, *(0.03 * c for c in cosine)])

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from al_lightning.driving import DrivingInputs, DrivingPrediction
-from al_lightning.models.checkpoint import load_checkpoint
+from al_lightning.models.checkpoint import load_backbone, load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
 from al_lightning.models.image_trunk import ImageMerger, ImageTrunk, check_fit, last_maps
 from al_lightning.models.resnet import ResNet
+from al_lightning.models.vad.grid_mask import GridMask
 from al_lightning.models.vad.head import VADHead
 from al_lightning.models.vad.modes import deterministic
 from al_lightning.models.vad.transformer import VADSize
@@ -63,9 +64,10 @@ class VAD(nn.Module):
         turning_point: (column, row), in cells from the outer edge, about which the carried view is turned by the change
             of heading. TRAP: official checkpoints want (100, 100), see `turn`. None for the middle.
         neck: makes the image features, at the stride; None for the official one.
+        grid_mask: probability with which training images, not those of the past, are seen through a grid.
 
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not fit together, or no probability.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class VAD(nn.Module):
         frozen_trunk: bool = True,
         turning_point: tuple[float, float] | None = (100.0, 100.0),
         neck: ImageMerger | None = None,
+        grid_mask: float = 0.0,
     ) -> None:
         super().__init__()
         if stride not in (16, 32):
@@ -87,6 +90,7 @@ class VAD(nn.Module):
         size = VADSize() if size is None else size
         middle = (grid.shape[0] / 2, grid.shape[1] / 2)
         self.stride, self.frozen_trunk = stride, frozen_trunk
+        self.grid_mask = GridMask(grid_mask)
         self.pts_bbox_head = VADHead(grid, size, cameras, turning_point or middle)
         self.img_backbone = backbone
         channels = backbone.out_channels
@@ -107,7 +111,7 @@ class VAD(nn.Module):
         return self
 
     def extract(self, images: Tensor) -> Tensor:
-        """The image trunk, free of dropout.
+        """The image trunk, free of dropout; in training behind the grid.
 
         Args:
             images: (B, N, 3, H, W) normalized; as though zeros stood to the right and below, up to whole strides.
@@ -121,6 +125,7 @@ class VAD(nn.Module):
         cameras = len(self.pts_bbox_head.transformer.cams_embeds)
         if images.dim() != 5 or images.shape[1:3] != (cameras, 3):
             raise ValueError(f"images must be (B, {cameras}, 3, H, W), got {tuple(images.shape)}")
+        images = self.grid_mask(images)
         features: Tensor = self.img_neck(*last_maps(self.img_backbone(images.flatten(0, 1)), self.img_neck))
         return features.view(*images.shape[:2], *features.shape[1:])
 
@@ -151,13 +156,38 @@ class VAD(nn.Module):
             return self.encode(self.extract(inputs.images), inputs, history)
 
 
-def vad_tiny(agent_classes: int = 10, checkpoint: str | None = None) -> VAD:
+def vad_tiny(
+    agent_classes: int = 10,
+    backbone_checkpoint: str | None = None,
+    checkpoint: str | None = None,
+    frozen_trunk: bool = True,
+    grid_mask: float = 0.0,
+) -> VAD:
     """Official VAD-tiny: ResNet-50, images of 384 x 640, 39.87 M parameters.
 
-    ``checkpoint`` is a file of weights to start from (`load_checkpoint`). The released ones expect the channel order
-    and normalization that the module's docstring tells of.
+    Args:
+        agent_classes: classes of agents.
+        backbone_checkpoint: torchvision's ResNet-50, trained on ImageNet; official training starts from it, with images
+            normalized by ``imagenet``.
+        checkpoint: the whole network. Official ones expect the channel order and normalization that the module's
+            docstring tells of, and have seen the labels of their own training set: if the pool is a part of that, they
+            are labels of the pool.
+        frozen_trunk: see `VAD`.
+        grid_mask: see `VAD`; 0.7 in official training.
+
+    Raises:
+        ValueError: a frozen trunk without weights, for it would stay as it was drawn, or see `load_checkpoint`.
+        DataFileError: see `load_checkpoint`.
     """
-    network = VAD(OFFICIAL_GRID, ResNet(), VADSize(agent_classes=agent_classes))
+    if frozen_trunk and backbone_checkpoint is None and checkpoint is None:
+        raise ValueError(
+            "the stem and the norms of a frozen trunk learn nothing, so it must not start at random: give "
+            "backbone_checkpoint (torchvision's ResNet-50) or checkpoint, or set frozen_trunk to false"
+        )
+    size = VADSize(agent_classes=agent_classes)
+    network = VAD(OFFICIAL_GRID, ResNet(), size, frozen_trunk=frozen_trunk, grid_mask=grid_mask)
+    if backbone_checkpoint is not None:
+        load_backbone(network.img_backbone, backbone_checkpoint)
     if checkpoint is not None:
         load_checkpoint(network, checkpoint)
     return network
