@@ -53,8 +53,8 @@ class DrivingInputs:
         ego_future: (T, 2) logged displacements of the ego vehicle, metres; None where nobody has driven on yet. A
             record of the drive, not a label: it may be read of an unlabeled scene, but is no input of a network.
         ego_future_mask: (T,) bool, the steps that were driven; None likewise.
-        unit_mask: (T,) bool, the steps that end at a keyframe of the same unit, which is labeled together with this one;
-            None for all.
+        unit_mask: (T,) bool, the steps that end at a keyframe of the same unit, which is labeled together with this
+            one; None for all.
     """
 
     images: Tensor

@@ -16,10 +16,11 @@ import yaml
 from al_lightning.acquisition.token_lists import check_unique, read_tokens
 from al_lightning.data import UNLABELED, LabelPool
 from al_lightning.data.info_files import LAYOUTS, InfoFile, keyframe_units, read_info_file, read_scenes
+from al_lightning.new_files import check_new
 from al_lightning.types import DataFileError
 
 Part = Literal["labeled", "new", "pool"]
-LISTS = ("tokens", "csv")
+SUFFIXES = {"tokens": ".txt", "csv": ".csv"}
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,11 @@ def listed_units(files: Sequence[Path]) -> Units:
     """Units of lists of tokens (`token_lists.read_tokens`), all different.
 
     Raises:
-        DataFileError: a list cannot be read, a token is in two of them, or they hold clips.
+        DataFileError: a list cannot be read, or a token is in two of them.
     """
     tokens = [token for file in files for token in read_tokens(file)]
     name = ", ".join(map(str, files))
     check_unique(tokens, name)
-    if clips := [token for token in tokens if "/" in token]:
-        raise DataFileError(f"{clips[0]} in {name} is a clip: what clips hold only the run directory tells")
     return Units(name, dict.fromkeys(tokens, 0), tokens, whole=False)
 
 
@@ -111,8 +110,10 @@ def keyframes_of(units: Units, file: InfoFile, tables: Path | None = None, other
         others: take the keyframes of no unit instead.
 
     Raises:
-        DataFileError: a unit has no keyframe in the file, or nothing is left.
+        DataFileError: a unit has no keyframe in the file, nothing is left, or a list names clips.
     """
+    if not units.whole and (clips := [unit for unit in units.known if "/" in unit]):
+        raise DataFileError(f"{clips[0]} in {units.name} is a clip: what clips hold only the run directory tells")
     found = keyframe_units(file, units.known)
     if tables is not None and not any(found):
         found = keyframe_units(file, units.known, read_scenes(tables))
@@ -141,14 +142,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m al_lightning.export",
         description="Write the labeled subset of a run, or the keyframes of token lists, for another code base: an "
-        "info file cut down to them, with all fields in the same order, or a list.",
+        "info file cut down to them, with all fields in the same order, or a list; also one list of several.",
         epilog="Cycle k trains on the units of pool.csv with 0 <= acquired_at <= k. How-to: docs/bridge.md",
     )
     parser.add_argument(
         "source", type=Path, nargs="+", metavar="RUN|LIST",
         help="a run directory; or token lists: .csv with a column token or unit, .txt with a token a line",
     )  # fmt: skip
-    parser.add_argument("--format", required=True, choices=(*LAYOUTS, *LISTS), help="what to write")
+    parser.add_argument("--format", required=True, choices=(*LAYOUTS, *SUFFIXES), help="what to write")
     parser.add_argument("--infos", type=Path, metavar="FILE", help="info file (.pkl) to take the keyframes from")
     parser.add_argument("--cycle", type=int, metavar="K", help="whose labels (default: the last that has any)")
     parser.add_argument(
@@ -159,7 +160,10 @@ def _parser() -> argparse.ArgumentParser:
         "--nuscenes", type=Path, metavar="FOLDER",
         help="nuScenes' root or tables, for runs on scenes where the info file does not name them",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE", help="what to write (default: named after infos and cycle)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="a new file to write (default: named after run or infos, cycle and part, in this folder)",
+    )  # fmt: skip
     return parser
 
 
@@ -167,34 +171,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 done, 1 a file cannot be read or does not fit, 2 wrong use."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    listed = options.format in LISTS
+    for source in options.source:
+        if not source.exists():
+            parser.error(f"{source} is neither a run directory nor a file")
+    listed = options.format in SUFFIXES
     if listed == (options.infos is not None):
         parser.error(f"--format {options.format} {'takes no' if listed else 'needs'} --infos FILE")
     lists = not options.source[0].is_dir()
-    if lists and (listed or options.cycle is not None or options.part == "new"):
-        parser.error("token lists are for info files, and have neither cycles nor a part that is new")
+    if lists and (wrong := _no_use_for_lists(options)):
+        parser.error(f"{wrong} needs a run directory; {options.source[0]} is none")
     if not lists and len(options.source) > 1:
         parser.error("give one run directory, or token lists")
     try:
+        check_new(out := options.out or _default_out(options))
         units = listed_units(options.source) if lists else run_units(options.source[0], options.cycle, options.part)
-        (_write_list if listed else _write_infos)(units, options)
+        (_write_list if listed else _write_infos)(units, out, options)
     except (DataFileError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _out(options: argparse.Namespace, suffix: str) -> Path:
-    stem = options.infos.stem if options.infos else options.source[0].resolve().name
+def _no_use_for_lists(options: argparse.Namespace) -> str:
+    """The option that asks of token lists what they do not tell; empty if there is none."""
+    if options.cycle is not None:
+        return f"--cycle {options.cycle}"
+    if options.part == "new" or (options.part == "pool" and options.format in SUFFIXES):
+        return f"--part {options.part}"
+    return "--format csv" if options.format == "csv" else ""
+
+
+def _default_out(options: argparse.Namespace) -> Path:
+    """A name for what is written; of runs/occupancy_sim/0 it begins with ``occupancy_sim-0``."""
+    source = options.source[0].resolve()
+    name = f"{source.parent.name}-{source.name}" if source.is_dir() else source.stem
     cycle = "" if options.cycle is None else f"_cycle{options.cycle}"
-    out: Path = options.out or Path(f"{stem}{cycle}_{options.part}{suffix}")
-    if options.infos and out.resolve() == options.infos.resolve():
-        raise DataFileError(f"{out} is the info file itself; choose another --out")
-    return out
+    suffix = SUFFIXES.get(options.format, ".pkl")
+    return Path(f"{options.infos.stem if options.infos else name}{cycle}_{options.part}{suffix}")
 
 
-def _write_list(units: Units, options: argparse.Namespace) -> None:
-    out = _out(options, ".csv" if options.format == "csv" else ".txt")
+def _write_list(units: Units, out: Path, options: argparse.Namespace) -> None:
     with out.open("w", newline="", encoding="utf-8") as file:
         if options.format == "csv":
             writer = csv.writer(file, lineterminator="\n")
@@ -204,8 +220,7 @@ def _write_list(units: Units, options: argparse.Namespace) -> None:
     print(f"{len(units.acquired_at):,} units ({units.name}): {out}")
 
 
-def _write_infos(units: Units, options: argparse.Namespace) -> None:
-    out = _out(options, ".pkl")
+def _write_infos(units: Units, out: Path, options: argparse.Namespace) -> None:
     infos = read_info_file(options.infos, options.format)
     tables = _tables_folder(options.nuscenes, infos.version) if options.nuscenes else units.tables
     kept = keyframes_of(units, infos, tables, others=not units.whole and options.part == "pool")

@@ -26,7 +26,9 @@ from rich.progress import track
 from torch import Tensor
 
 from al_lightning.acquisition.functional import voxel_statistics
+from al_lightning.acquisition.summary_files import check_archive
 from al_lightning.acquisition.token_lists import check_unique
+from al_lightning.new_files import check_new
 from al_lightning.types import DataFileError
 
 BLOCK = 512
@@ -50,6 +52,7 @@ def summarize_sample(path: Path, *, classes_first: bool = False) -> Row:
     Raises:
         DataFileError: the file cannot be read, its arrays do not fit, no voxel counts, or a score is not finite.
     """
+    check_archive(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in ("token", "logits", "mask", "embedding") if name in file}
@@ -177,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         "see docs/bridge.md",
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the files, at any depth")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="what to write")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz", help="a new file to write")
     parser.add_argument("--classes-first", action="store_true", help="the logits are (K, X, Y, Z)")
     parser.add_argument("--class-names", default="", metavar="A,B,...", help="names of the K classes, to be shown")
     return parser
@@ -192,6 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [name.strip() for name in options.class_names.split(",") if name.strip()]
     start = time.perf_counter()
     try:
+        check_new(options.out)
         summaries = summarize(options.folder, options.out, names, classes_first=options.classes_first)
     except (DataFileError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -116,6 +116,16 @@ class Uncertainty(SummaryField):
     def __init__(self, field: str = "dispersion") -> None:
         super().__init__(field)
 
+    def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:
+        """U (N,).
+
+        Raises:
+            ValueError: there is no such field: the scenes were planned with fewer than two stochastic passes.
+        """
+        if self.field not in pool.fields:
+            raise ValueError(f"there is no {self.field} to score: it takes two stochastic passes or more (task.passes)")
+        return super().score(pool, labeled, generator)
+
 
 class DivideByDeviation:
     """Scores over their standard deviation, 0 where all are equal: a normalizer (`functional.divide_by_deviation`)."""

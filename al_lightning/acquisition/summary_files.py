@@ -1,12 +1,14 @@
 """Summaries made elsewhere: ``.npz`` files of named arrays with a row for each unit, read field by field.
 
-``token`` (N,) text names the units. Every other array is a field: (N, ...) float16, float32, float64 or bool.
+``token`` (N,) text names the units; in the files of a run, ``units`` (N,) numbers them. Every other array is a field:
+(N, ...) float16, float32, float64 or bool.
 Two more lists of text are no fields: ``class_names`` (K,) names the classes of ``class_histogram``, ``scene`` (N,) the
 scenes of keyframes (`trajectories`). docs/bridge.md lists the fields that the criteria read.
 """
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +65,11 @@ class TokenSummaries:
             self._kept[name] = self.read(name)
         return self._kept[name]
 
+    @property
+    def row_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every field that was read so far, the shape of a row."""
+        return {name: tuple(values.shape[1:]) for name, values in self._kept.items()}
+
     def take(self, rows: Tensor) -> TokenSummaries:
         """The units in these rows (M,)."""
         tokens = [self.tokens[row] for row in rows.tolist()]
@@ -91,22 +98,66 @@ def open_summaries(path: Path) -> TokenSummaries:
     Raises:
         DataFileError: the file cannot be read, has no tokens or repeated ones, or its text is no text.
     """
-    try:
-        arrays = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataFileError(f"cannot read the summaries of {path}: {error}") from error
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise DataFileError(f"{path} must be an .npz file of named arrays")
+    arrays = _open(path)
     if "token" not in arrays:
-        raise MissingFieldError(f"{path} has no 'token', the names of its units; it has {', '.join(arrays)}")
+        hint = "; of a run, give the folder of the cycle" if "units" in arrays else ""
+        raise MissingFieldError(f"{path} has no 'token', the names of its units; it has {', '.join(arrays)}{hint}")
     texts = {name: _text(_array(arrays, name, path), name, path) for name in TEXTS if name in arrays}
-    tokens = texts["token"]
-    check_unique(tokens, path)
+    check_unique(texts["token"], path)
+    return _summaries(path, arrays, texts["token"], texts)
 
+
+def open_run_summaries(path: Path, units: Sequence[str]) -> TokenSummaries:
+    """Open the ``summaries.npz`` of a cycle of a run, where ``units`` (N,) holds numbers instead of names.
+
+    Args:
+        path: the file.
+        units: names of all units of the run.
+
+    Raises:
+        DataFileError: the file cannot be read, or does not hold every unit once.
+    """
+    arrays = _open(path)
+    numbers = _array(arrays, "units", path).tolist() if "units" in arrays else None
+    if numbers is None or sorted(numbers) != list(range(len(units))):
+        raise DataFileError(f"{path} does not hold each of the {len(units):,} units of its run once")
+    return _summaries(path, arrays, [units[number] for number in numbers], {})
+
+
+def check_archive(path: Path) -> None:
+    """Refuse what is no ``.npz`` file at first sight.
+
+    Raises:
+        DataFileError: the file cannot be opened, or does not begin as zip archives do.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise DataFileError(f"cannot read {path}: {error}") from error
+    if not start.startswith(b"PK"):
+        raise DataFileError(
+            f"{path} must be an .npz file of named arrays, as np.savez writes it; it begins with {start!r}"
+        )
+
+
+def _open(path: Path) -> Mapping[str, NDArray[Any]]:
+    check_archive(path)
+    try:
+        arrays: Mapping[str, NDArray[Any]] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataFileError(f"cannot read the summaries of {path}: {error}") from error
+    return arrays
+
+
+def _summaries(
+    path: Path, arrays: Mapping[str, NDArray[Any]], tokens: Sequence[str], texts: Mapping[str, list[str]]
+) -> TokenSummaries:
     def read(name: str) -> Tensor:
         return _field(_array(arrays, name, path), name, tokens, path)
 
-    return TokenSummaries(str(path), tokens, [name for name in arrays if name not in TEXTS], read, texts)
+    names = [name for name in arrays if name not in (*TEXTS, "units")]
+    return TokenSummaries(str(path), tokens, names, read, texts)
 
 
 def _array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
@@ -117,7 +168,9 @@ def _array(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray
 
 
 def _text(array: NDArray[Any], name: str, path: Path) -> list[str]:
-    if array.ndim != 1 or array.dtype.kind != "U" or not len(array):
+    if array.shape == (0,):
+        raise DataFileError(f"'{name}' of {path} is empty")
+    if array.ndim != 1 or array.dtype.kind != "U":
         raise DataFileError(
             f"'{name}' of {path} must be a list of text, as np.array(names, dtype=str) makes it, "
             f"got {array.dtype} {array.shape}"
@@ -144,16 +197,24 @@ def _field(array: NDArray[Any], name: str, tokens: Sequence[str], path: Path) ->
 
 def _shares(values: Tensor, half: bool, tokens: Sequence[str], path: Path) -> Tensor:
     """Class histograms; those in half precision, whose sums are up to 0.01 off, are brought back to sum 1."""
-    if values.dim() != 2 or values.dtype == torch.bool:
+    if values.dim() != 2 or not values.shape[1] or values.dtype == torch.bool:
         raise DataFileError(f"'{HISTOGRAM}' of {path} must be (N, K) shares, got {values.dtype} {tuple(values.shape)}")
     sums = values.sum(1, dtype=torch.float64)
     right = (values >= 0).all(1) & ((sums - 1).abs() <= (1e-2 if half else 1e-4))
-    _check_rows(right, "is no histogram (not negative, sum 1)", HISTOGRAM, tokens, path)
+    hint = "" if bool(right.all()) else _wrong_shares(values[~right][0])
+    _check_rows(right, "is no histogram (not negative, sum 1)", HISTOGRAM, tokens, path, hint)
     return values / sums[:, None].float() if half else values
 
 
-def _check_rows(right: Tensor, wrong: str, name: str, tokens: Sequence[str], path: Path) -> None:
+def _wrong_shares(first: Tensor) -> str:
+    """What is wrong with a class histogram (K,), the first of those that are."""
+    if float(first.min()) < 0:
+        return f"; the least share of the first is {float(first.min()):.6g}"
+    return f"; the sum of the first is {float(first.sum()):.6g}: divide the counts of each unit by their sum"
+
+
+def _check_rows(right: Tensor, wrong: str, name: str, tokens: Sequence[str], path: Path, hint: str = "") -> None:
     if not bool(right.all()):
         bad = (~right).nonzero().flatten().tolist()
         named = ", ".join(tokens[row] for row in bad[:3])
-        raise DataFileError(f"'{name}' of {path} {wrong} for {len(bad):,} of {len(tokens):,} tokens: {named}")
+        raise DataFileError(f"'{name}' of {path} {wrong} for {len(bad):,} of {len(tokens):,} tokens: {named}{hint}")

@@ -17,7 +17,7 @@ def read_tokens(path: Path) -> list[str]:
         DataFileError: the file cannot be read, is empty, names a token twice or has no such column.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # with or without a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise DataFileError(f"cannot read the tokens of {path}: {error}") from error
     if path.suffix == ".csv":

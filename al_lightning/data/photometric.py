@@ -98,5 +98,5 @@ def change_colours(pixels: NDArray[Any], colours: Colours) -> NDArray[np.float32
     hue, saturation, value = cv2.split(cv2.cvtColor(values, cv2.COLOR_RGB2HSV))
     hsv = cv2.merge([hue + colours.hue, saturation * colours.saturation, value])  # hues may leave 0 to 360
     planes = cv2.split(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
-    changed: NDArray[np.float32] = cv2.merge([planes[channel] * colours.late_contrast for channel in colours.channels])
-    return changed
+    changed = cv2.merge([planes[channel] * colours.late_contrast for channel in colours.channels])
+    return np.asarray(changed, np.float32)

@@ -5,6 +5,7 @@ A strategy looks at where and when the samples were taken and at nothing else. S
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ class GeographicSplit:
     used for neither.
 
     Args:
-        tokens: their file ``nusc_samples_geo.pkl``, sample token -> train, val or test.
+        tokens: their file ``nusc_samples_geo.pkl``, a pickled dict: sample token -> train, val or test.
 
     Raises:
         DataFileError: the file is missing, or is not such a table.
@@ -98,12 +99,20 @@ class GeographicSplit:
 
 def _read_tokens(path: Path) -> dict[str, str]:
     content = read_pickle(path, "tokens")
-    if not isinstance(content, dict) or set(map(type, content)) != {str}:
-        raise DataFileError(f"{path} must map sample tokens to parts, found {type(content).__name__}")
-    unknown = {str(part) for part in content.values()} - {"train", "val", "test"}
-    if unknown:
-        raise DataFileError(f"{path} must map sample tokens to train, val or test, found {sorted(unknown)[:5]}")
+    wanted = f"{path} must be a pickled dict, sample token -> 'train', 'val' or 'test'"
+    if not isinstance(content, dict):
+        raise DataFileError(f"{wanted}; it is a {type(content).__name__}")
+    for token, part in content.items():
+        if not (isinstance(token, str) and isinstance(part, str) and part in ("train", "val", "test")):
+            raise DataFileError(f"{wanted}; it holds {_shortened(token)}: {_shortened(part)}")
+    if not content:
+        raise DataFileError(f"{wanted}; it is empty")
     return content
+
+
+def _shortened(value: object) -> str:
+    shown = reprlib.repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 class RandomSceneSplit:

@@ -17,10 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from al_lightning.acquisition import ErrorWindows, Selection
-from al_lightning.acquisition.summary_files import TokenSummaries, open_summaries
+from al_lightning.acquisition.summary_files import HISTOGRAM, TokenSummaries, open_summaries
 from al_lightning.acquisition.token_lists import read_tokens
 from al_lightning.acquisition.trajectories import scene_summaries
 from al_lightning.config import ConfigError
+from al_lightning.new_files import check_new
+from al_lightning.select.run_cycles import cycle_summaries
 from al_lightning.select.selection import NOTHING_LABELED, configured, select
 from al_lightning.select.watching import progress_bar, watched
 from al_lightning.types import DataFileError
@@ -33,14 +35,21 @@ def _parser() -> argparse.ArgumentParser:
         epilog="key=value changes the configuration as in train.py: acquisition.weights.intra=0, summarizer.horizon=6. "
         "The files, and the fields that each configuration reads: docs/bridge.md",
     )
-    parser.add_argument("--summaries", type=Path, required=True, metavar="FILE.npz", help="the pool")
+    parser.add_argument(
+        "--summaries", type=Path, required=True, metavar="FILE.npz|RUN/cycles/K",
+        help="the pool; or RUN/cycles/K: the pool and the labeled set of a cycle of a run",
+    )  # fmt: skip
     parser.add_argument(
         "--labeled", type=Path, action="append", default=[], metavar="FILE",
-        help=".npz of the labeled units; or a list (.txt, .csv) of those in the summaries that are labeled, and so on",
+        help=".npz of the labeled units; or a list (.txt, .csv) of those in the summaries that are labeled: "
+        "one --labeled for each list",
     )  # fmt: skip
     parser.add_argument("--config", type=Path, required=True, metavar="FILE.yaml", help="such as cas.yaml")
     parser.add_argument("--budget", type=int, required=True, metavar="N", help="units to select")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help=".csv, .parquet, or .txt (tokens only)")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE",
+        help="a new .csv, .parquet, or .txt (tokens only)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of what is random (default: 0)")
     parser.add_argument("words", nargs="*", metavar="key=value", help="changes of the configuration")
     return parser
@@ -52,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_intermixed_args(arguments)
     if options.out.suffix not in WRITERS:
         parser.error(f"--out must end in {', '.join(WRITERS)}")
+    _check_words(parser, options.words)
     start = time.perf_counter()
     try:
+        check_new(options.out)
         acquisition, windows = configured(options.config, options.words)
         pool, labeled = _read(options.summaries, options.labeled, windows)
+        classes = _class_names(pool)
         with progress_bar() as progress:
             watched(acquisition, progress, options.budget)
             selection = select(pool, labeled, acquisition, options.budget, options.seed)
-        shares = _class_shares(pool, selection)
         WRITERS[options.out.suffix](options.out, _columns(pool, selection))
     except ConfigError as error:
         print(f"configuration: {error}", file=sys.stderr)
@@ -70,13 +81,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = f", {len(labeled):,} labeled" if labeled.tokens else ""
     print(f"{options.config.stem}: {', '.join(acquisition.criteria)}")
     print(f"{options.budget:,} of {len(pool):,} units{known}, {time.perf_counter() - start:.1f} s: {options.out}")
-    if shares is not None:
-        Console().print(shares)
+    if classes:
+        Console().print(_class_shares(classes, pool, selection))
     return 0
+
+
+def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Say what to type instead of words that change no key."""
+    for word in words:
+        if "=" not in word:
+            parser.error(
+                f"{word} is no key=value; for several lists of labeled units repeat --labeled: --labeled {word}"
+            )
+        if word.startswith("acquisition="):
+            parser.error(f"{word} is a word of train.py; choose another --config here, such as cas.yaml")
 
 
 def _read(summaries: Path, labeled: Sequence[Path], windows: ErrorWindows) -> tuple[TokenSummaries, TokenSummaries]:
     """Pool and labeled set."""
+    if summaries.is_dir():
+        if labeled:
+            raise DataFileError(f"{summaries} is of a run, which says itself what is labeled; leave --labeled out")
+        return cycle_summaries(summaries)
     pool = _units(summaries, windows, labeled=False)
     if not labeled:
         return pool, NOTHING_LABELED
@@ -122,14 +148,20 @@ WRITERS: dict[str, Callable[[Path, dict[str, list[Any]]], None]] = {
 }
 
 
-def _class_shares(pool: TokenSummaries, selection: Selection) -> Table | None:
-    """Mean share of every class over the pool and over the picks, where there are histograms."""
-    if "class_histogram" not in pool.names:
-        return None
-    histogram = pool["class_histogram"]
-    names = pool.texts.get("class_names", [str(number) for number in range(histogram.shape[-1])])
-    if histogram.dim() != 2 or len(names) != histogram.shape[1]:
-        raise DataFileError(f"{pool.source} has {len(names)} class_names for class_histogram {tuple(histogram.shape)}")
+def _class_names(pool: TokenSummaries) -> list[str]:
+    """Names of the K classes, numbers where there are none; empty where there are no histograms."""
+    if HISTOGRAM not in pool.names or not len(pool):
+        return []
+    classes = pool[HISTOGRAM].shape[1]
+    names = pool.texts.get("class_names", [str(number) for number in range(classes)])
+    if len(names) != classes:
+        raise DataFileError(f"{pool.source} has {len(names)} class_names for the {classes} classes of '{HISTOGRAM}'")
+    return names
+
+
+def _class_shares(names: Sequence[str], pool: TokenSummaries, selection: Selection) -> Table:
+    """Mean share of every class over the pool and over the picks."""
+    histogram = pool[HISTOGRAM]
     shares = (values.double().mean(0).tolist() for values in (histogram, histogram[selection.units]))
     table = Table("class", "pool", "picks", "times", title="mean share of the voxels", title_justify="left")
     for name, before, after in zip(names, *shares, strict=True):

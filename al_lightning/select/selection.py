@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -57,7 +59,7 @@ def select(
 
     Raises:
         MissingFieldError: a criterion reads a field that is not there.
-        DataFileError: a unit is in both, or a field is not valid.
+        DataFileError: there is no candidate, a unit is in both, a field is not valid or has another width in the two.
         ValueError: the budget is out of range, or a criterion refuses its input.
     """
     both = set(pool.tokens) & set(labeled.tokens)
@@ -66,10 +68,36 @@ def select(
             f"{len(both):,} units are in {pool.source} and in {labeled.source}: {', '.join(sorted(both)[:3])}; "
             "where one file holds all, name the labeled ones in a list (--labeled FILE.txt)"
         )
+    if not len(pool):
+        raise DataFileError(f"no candidate is left in {pool.source}: all {len(labeled):,} units are labeled")
     check_budget(budget, len(pool))
-    check_fields(acquisition, pool, labeled)
+    with _silent():
+        check_fields(acquisition, pool, labeled)
+    _check_widths(pool, labeled)
     generator = torch.Generator().manual_seed(seed)
     return acquisition.select(pool.summary(), labeled.summary(), budget, generator)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No warnings: what is logged of the first units need not be true of all."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _check_widths(pool: TokenSummaries, labeled: TokenSummaries) -> None:
+    """Refuse fields, of those that were read, whose rows have another shape in the two files."""
+    for name in pool.row_shapes.keys() & labeled.row_shapes.keys():
+        found, known = pool.row_shapes[name], labeled.row_shapes[name]
+        if found != known:
+            raise DataFileError(
+                f"'{name}' of {pool.source} and of {labeled.source} must have rows of the same shape, "
+                f"got {found} and {known}"
+            )
 
 
 def check_fields(acquisition: Acquisition, pool: TokenSummaries, labeled: TokenSummaries) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from al_lightning.select.__main__ import main
 ROOT = Path(__file__).resolve().parents[2]
 PLANNING = ROOT.parent / "shared" / "data" / "planning"
 DOCUMENT = (ROOT / "docs" / "bridge.md").read_text(encoding="utf-8")
-PREDICTING, SELECTING, PLANNED = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+SEEDING, PREDICTING, PLAIN, SELECTING, PLANNED = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
 
 
 def test_the_loop_that_predicts_keeps_what_select_reads(tmp_path, monkeypatch):
@@ -42,12 +43,35 @@ def test_the_loop_that_predicts_keeps_what_select_reads(tmp_path, monkeypatch):
     Path("configs").symlink_to(ROOT / "configs")
     found: dict[str, object] = {}
     exec(SELECTING.replace("budget=2000", "budget=4"), found)
-    words = ["--summaries", "pool.npz", "--labeled", "labeled.npz", "--budget", "4", "--out", "picks.txt"]
+    words = ["--summaries", "pool.npz", "--labeled", "labeled.npz", "--budget", "4", "--out", "again.txt"]
     assert main([*words, "--config", "configs/acquisition/cas.yaml", "acquisition.weights.intra=0"]) == 0
-    assert found["picks"] == Path("picks.txt").read_text().split()
+    assert found["picks"] == Path("again.txt").read_text().split()
     expected = voxel_statistics(logits["t20"].movedim(-1, 1), batches[2]["mask_camera"])
     assert torch.equal(kept["frequency_weighted_entropy"][6:9], expected.frequency_weighted_entropy)
     assert torch.equal(kept["class_histogram"][6:9], expected.histogram)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_what_is_to_be_pasted_finds_the_same_numbers(dtype):
+    g = torch.Generator().manual_seed(0)
+    logits = (6 * torch.randn(9, 8, 7, 6, generator=g)).to(dtype)
+    logits[..., 4] -= 80  # a class that is never predicted
+    visible = torch.rand(9, 8, 7, generator=g) < 0.6
+    found: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {}
+    exec(PLAIN, found)
+    expected = voxel_statistics(logits.float().movedim(-1, 0)[None], visible[None])
+    for values, wanted in zip(found["voxel_statistics"](logits, visible), expected, strict=True):
+        torch.testing.assert_close(values.float(), wanted[0], rtol=1e-5, atol=1e-8)
+
+
+def test_a_seed_list_is_drawn_from_an_info_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    infos = [{"token": f"t{row}", "sample_idx": row} for row in range(50)]
+    Path("nuscenes_infos_train.pkl").write_bytes(pickle.dumps({"data_list": infos, "metainfo": {}}, 2))
+    exec(SEEDING, {})
+    words = ["--summaries", "tokens.npz", "--budget", "9", "--out", "seed.txt"]
+    assert main([*words, "--config", str(ROOT / "configs/acquisition/random.yaml")]) == 0
+    assert len(set(Path("seed.txt").read_text().split()) & {f"t{row}" for row in range(50)}) == 9
 
 
 @pytest.fixture

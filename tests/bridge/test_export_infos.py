@@ -64,6 +64,7 @@ def run(tmp_path):
 
 def exported(tmp_path, *words):
     out = tmp_path / "out.pkl"
+    out.unlink(missing_ok=True)
     assert main([*words, "--out", str(out)]) == 0
     assert out.read_bytes()[:2] == b"\x80\x04"
     with out.open("rb") as file:  # as a code base of others does
@@ -191,10 +192,22 @@ def test_lists_of_units(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     root = run({"b": 1, "a": 0, "c": -1, "d": 2})
     assert main([root, "--format", "tokens", "--cycle", "1"]) == 0
-    assert Path("run_cycle1_labeled.txt").read_text() == "b\na\n"
+    assert Path(f"{tmp_path.name}-run_cycle1_labeled.txt").read_text() == "b\na\n"
     assert main([root, "--format", "csv", "--out", "units.csv"]) == 0
     assert Path("units.csv").read_text() == "unit,acquired_at\nb,1\na,0\nd,2\n"
     assert "3 units (" in capsys.readouterr().out
+
+
+def test_lists_become_one(tmp_path, capsys):
+    """Names of SemanticKITTI's frames look like clips; here they are only names."""
+    (tmp_path / "seed.txt").write_text("\ufeff00/000005\n00/000001\n", encoding="utf-8")
+    (tmp_path / "picks.csv").write_text("\ufefftoken,rank\n08/000002,1\n", encoding="utf-8")
+    lists = [str(tmp_path / "seed.txt"), str(tmp_path / "picks.csv")]
+    out = tmp_path / "labeled.txt"
+    assert main([*lists, "--format", "tokens", "--out", str(out)]) == 0
+    assert out.read_text() == "00/000005\n00/000001\n08/000002\n"
+    assert main([*lists, str(out), "--format", "tokens", "--out", str(tmp_path / "more.txt")]) == 1
+    assert "names 3 tokens twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -216,17 +229,31 @@ def test_other_layouts_are_refused(write, run, capsys, name, content, message):
 def test_wrong_use_is_refused(mmdet3d, write, run, tmp_path, capsys):
     root, infos = run({"copy1": 0}), write(mmdet3d)
     words = ["--format", "mmdet3d", "--infos", infos]
-    assert main([root, *words, "--out", infos]) == 1
-    assert "is the info file itself" in capsys.readouterr().err
+    before = Path(infos).read_bytes()
+    for out, message in ((infos, "exists; remove it or"), (str(tmp_path / "no" / "a.pkl"), "there is no folder")):
+        assert main([root, *words, "--out", out]) == 1
+        assert message in capsys.readouterr().err
+    assert Path(infos).read_bytes() == before
     assert main([root, *words, "--cycle", "1"]) == 1
     assert "has labels of the cycles 0 to 0, none of cycle 1" in capsys.readouterr().err
     assert main([str(tmp_path), *words]) == 1
     assert "is no run with labels" in capsys.readouterr().err
     (tmp_path / "list.txt").write_text("copy1\n")
-    for wrong in (
-        [root, "--format", "mmdet3d"], [root, "--format", "csv", "--infos", infos], [root, root, *words],
-        [str(tmp_path / "list.txt"), *words, "--part", "new"], [root, "--format", "vda"],
+    (tmp_path / "text.pkl").write_text("tokens: copy1\n")
+    assert main([root, "--format", "mmdet3d", "--infos", str(tmp_path / "text.pkl")]) == 1
+    assert "text.pkl" in (said := capsys.readouterr().err)
+    assert "it begins with b'tokens: copy1\\n': is it a pickle?" in said
+    tokens = str(tmp_path / "list.txt")
+    for wrong, message in (
+        ([root, "--format", "mmdet3d"], "needs --infos"), ([root, "--format", "csv", "--infos", infos], "takes no"),
+        ([root, root, *words], "one run directory"), ([root, "--format", "vda"], "invalid choice: 'vda'"),
+        ([tokens, *words, "--part", "new"], "--part new needs a run directory"),
+        ([tokens, *words, "--cycle", "1"], "--cycle 1 needs a run directory"),
+        ([tokens, "--format", "tokens", "--part", "pool"], "--part pool needs a run directory"),
+        ([tokens, "--format", "csv"], "--format csv needs a run directory"),
+        ([tokens, "nope", "--format", "csv"], "nope is neither a run directory nor a file"),
     ):  # fmt: skip
         with pytest.raises(SystemExit) as stop:
             main(wrong)
         assert stop.value.code == 2
+        assert message in capsys.readouterr().err

@@ -139,13 +139,14 @@ def test_a_run_that_was_stopped_goes_on_and_sees_what_changed(dump, tmp_path, mo
         ({"logits": np.zeros((*SHAPE, 5))}, r"token9.npz gives .*\(5,\).* but .*token0.npz gives .*\(6,\)"),
         ({"logits": np.zeros((*SHAPE, CLASSES)), "embedding": np.zeros(2)}, "token9.npz gives .*embedding.* but"),
         ({"logits": np.zeros((*SHAPE, CLASSES)), "token": "token0"}, "names 1 tokens twice; the first: token0"),
-        (None, "cannot summarize .*token9.npz"),
+        (b"PK damaged", "cannot summarize .*token9.npz"),
+        (b"text", "token9.npz must be an .npz file of named arrays, as np.savez writes it; it begins with b'text'"),
     ],
 )
 def test_files_that_do_not_fit_are_named(dump, tmp_path, capsys, arrays, message):
     dump(1)
     path = tmp_path / "logits" / "token9.npz"
-    path.write_bytes(b"PK damaged") if arrays is None else np.savez(path, **arrays)
+    path.write_bytes(arrays) if isinstance(arrays, bytes) else np.savez(path, **arrays)
     assert main([str(tmp_path / "logits"), "--out", str(tmp_path / "pool.npz")]) == 1
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "pool.npz").exists()
@@ -158,6 +159,11 @@ def test_wrong_use_is_refused(dump, tmp_path, capsys):
     assert "2 class names for 6 classes" in capsys.readouterr().err
     assert main([str(tmp_path / "nowhere"), *words[1:]]) == 1
     assert "there is no .npz file in" in capsys.readouterr().err
+    (tmp_path / "old.npz").write_bytes(b"old")
+    for out, message in (("old.npz", "exists; remove it"), ("no/pool.npz", "there is no folder")):
+        assert main([words[0], "--out", str(tmp_path / out)]) == 1
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "old.npz").read_bytes() == b"old"
     with pytest.raises(SystemExit) as stop:
         main([words[0], "--out", "pool.csv"])
     assert stop.value.code == 2

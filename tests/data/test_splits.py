@@ -131,11 +131,14 @@ def test_a_token_file_cannot_run_code(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (["token0"], "must map sample tokens to parts, found list"),
-        ({1: "train"}, "must map sample tokens"),
-        ({}, "must map sample tokens"),
-        ({"token0": "training"}, r"train, val or test, found \['training'\]"),
-        ({"token0": ["train"]}, "train, val or test"),
+        (["token0"], "sample token -> 'train', 'val' or 'test'; it is a list$"),
+        ({1: "train"}, "it holds 1: 'train'$"),
+        ({}, "it is empty$"),
+        ({"token0": "val", "token1": "training"}, "it holds 'token1': 'training'$"),
+        ({"token0": ["train"]}, r"it holds 'token0': \['train'\]$"),
+        ({"token0": np.zeros(3)}, r"it holds 'token0': array\(\[0., 0., 0.\]\)$"),
+        ({"infos": [{"token": "a" * 100, "sweeps": [0] * 1000}] * 10_000}, r"it holds 'infos': .{1,40}\.\.\.$"),
+        ({"token" * 1000: 0}, r"it holds 'token.{1,34}: 0$"),
     ],
 )
 def test_other_contents_are_refused(token_file, content, message):

@@ -5,6 +5,7 @@ Shape letters: N scenes, K neighbours, H steps of the safety state, D size of an
 
 from __future__ import annotations
 
+import logging
 import math
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from al_lightning.acquisition.functional.neighbor_index import Device
 from al_lightning.acquisition.functional.neighbors import EXACT_UP_TO, nearest_neighbors
+
+log = logging.getLogger(__name__)
 
 
 def rarity(
@@ -23,9 +26,9 @@ def rarity(
 ) -> Tensor:
     """R_i = -log p(z_i), p(z_i) = mean over the K nearest neighbours j of exp(-|z_i - z_j|^2 / (2 sigma_r^2)).
 
-    Where the definition is silent: with fewer than K others, all of them are the neighbours; a single point has R = 0;
-    if the median that makes sigma_r is 0 (more than half the points lie on K or more others), the smallest K-th
-    distance above 0 takes its place; if there is none either, all R are 0.
+    Where the definition is silent: with fewer than K others, all of them are the neighbours, and the log says so; a
+    single point has R = 0; if the median that makes sigma_r is 0 (more than half the points lie on K or more others),
+    the smallest K-th distance above 0 takes its place; if there is none either, all R are 0.
 
     Args:
         z: (N, D) embeddings, those whose density it is.
@@ -45,6 +48,8 @@ def rarity(
     if bandwidth is not None and not 0 < bandwidth < math.inf:
         raise ValueError(f"bandwidth must be positive and finite, got {bandwidth}")
     distance = nearest_neighbors(z, neighbors, exact_up_to, index_device).distance
+    if 1 < len(z) <= neighbors:
+        log.warning("rarity: %d neighbors were asked for, of %d other scenes; all are taken", neighbors, len(z) - 1)
     if distance.shape[1] == 0:
         return torch.zeros(len(z), dtype=torch.float64, device=z.device)
     sigma = _median_bandwidth(distance[:, -1]) if bandwidth is None else bandwidth
