@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from pytorch_lightning import LightningModule
 
@@ -31,8 +33,17 @@ def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisi
         with torch.no_grad():
             fields = summarizer(batch, task.eval().predict_step(batch, 0))
         alone = summarizer.group(Summary(torch.zeros(1, dtype=torch.int64), fields))
+        _check_classes(alone, getattr(dataset, "class_names", ()))
         twice = alone.take(torch.zeros(2, dtype=torch.int64))
         labeled = summarizer.with_labels(twice, lambda row: dataset.sample(row).annotations)
         acquisition.rehearsal().select(alone, labeled, 1, torch.Generator().manual_seed(0))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise RehearsalError(f"the parts do not fit each other, tried on one sample: {error}") from error
+
+
+def _check_classes(summary: Summary, names: Sequence[str]) -> None:
+    histogram = summary.fields.get("class_histogram")
+    if histogram is not None and names and histogram.shape[1] != len(names):
+        raise ValueError(
+            f"the network predicts {histogram.shape[1]} classes, the data set has {len(names)}: {', '.join(names)}"
+        )
