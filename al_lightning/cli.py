@@ -41,6 +41,7 @@ from al_lightning.engine import (
     ActiveLearningLoop,
     AtomicCheckpointIO,
     DatasetOracle,
+    Devices,
     ExternalOracle,
     Gallery,
     LabelsRequested,
@@ -49,9 +50,11 @@ from al_lightning.engine import (
     RunDirectory,
     RunDirectoryError,
     Tracker,
+    cluster_environment,
     rehearse,
 )
 from al_lightning.engine.console import console
+from al_lightning.engine.reuse import result_settings
 from al_lightning.report import learning_curve, write_run_report
 from al_lightning.simulation.claim import GenerationError
 from al_lightning.types import ActiveDataset, DataFileError
@@ -121,7 +124,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
 
     Raises:
         ConfigError: a component refuses its arguments, the pool is too small, or the run has another configuration.
-        RunDirectoryError: the run directory is in use or holds something else.
+        RunDirectoryError: the run directory is in use, holds something else or cannot be written.
         LabelsRequested: an external oracle was asked.
         MissingLabelsError: labels that are needed cannot be read.
         DataFileError: a data file is missing or broken.
@@ -132,7 +135,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
     with directory.lock() if main_process else nullcontext():
         if main_process:
             _check_same_run(directory, resolved)
-        task, summarizer, acquisition = _build_parts(config, resolved)
+        task, summarizer, acquisition, devices = _build_parts(config, resolved)
         if resolved["prepare"]:
             instantiate(resolved["prepare"], "prepare")
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
@@ -143,7 +146,10 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             return
         rehearse(task, summarizer, acquisition, val)
         if main_process:
-            directory.write_config(resolved)
+            _check_same_devices(directory, devices)
+            directory.write_config(resolved)  # first: what makes a directory that of a run
+            directory.write_devices(devices)
+            _say_batch(config, devices)
         datamodule = ActiveLearningDataModule(
             train,
             val,
@@ -211,13 +217,15 @@ def _callbacks(resolved: dict[str, Any]) -> list[Callback]:
     return [instantiate(node, f"callbacks.{name}") for name, node in resolved["callbacks"].items()]
 
 
-def _build_parts(config: ExperimentConfig, resolved: dict[str, Any]) -> tuple[LightningModule, Summarizer, Acquisition]:
+def _build_parts(
+    config: ExperimentConfig, resolved: dict[str, Any]
+) -> tuple[LightningModule, Summarizer, Acquisition, Devices]:
     """Build what needs no data, and a Trainer for trial, so that a wrong value shows before any are read."""
     task, summarizer, acquisition = (
         instantiate(resolved[name], name) for name in ("task", "summarizer", "acquisition")
     )
     try:
-        _trainer(config, None, _callbacks(resolved))
+        devices = Devices.of(_trainer(config, None, _callbacks(resolved)))
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ConfigError(f"trainer: {error}") from error
     if config.oracle is Oracle.external and summarizer.needs_label_mask:
@@ -225,16 +233,15 @@ def _build_parts(config: ExperimentConfig, resolved: dict[str, Any]) -> tuple[Li
             "'oracle=external' has no label files to read a visibility mask from before they are asked for: "
             "choose another summarizer.visibility"
         )
-    return task, summarizer, acquisition
+    return task, summarizer, acquisition, devices
 
 
 def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
-    """Refuse to go on with another configuration unless nothing is earned; place and gallery may change."""
+    """Refuse to go on with another configuration, unless nothing is earned or it is that of the same results."""
     old = directory.read_config()
     if old is None:
         return
-    free = {"run_dir": "", "gallery": {}}
-    differing = differing_keys({**old, **free}, {**resolved, **free})
+    differing = differing_keys(result_settings(old), result_settings(resolved))
     if differing and not directory.earned:
         log.warning("%s has earned nothing yet and starts anew with another configuration", directory.root)
         directory.forget()
@@ -243,6 +250,24 @@ def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:
             f"{directory.root} holds a run with another configuration; choose another run_dir, or undo:\n  "
             + "\n  ".join(differing)
         )
+
+
+def _check_same_devices(directory: RunDirectory, devices: Devices) -> None:
+    """Refuse to go on over other devices than those that the run was begun on."""
+    begun = directory.read_devices()
+    if directory.earned and begun not in (None, devices):
+        raise ConfigError(
+            f"{directory.root} was begun with {begun}, and this would go on with {devices}: the split of the batches "
+            "is part of the result; set trainer.devices and trainer.accelerator as before, or choose another run_dir"
+        )
+
+
+def _say_batch(config: ExperimentConfig, devices: Devices) -> None:
+    """Say how many samples an optimizer step sees: with ``devices: auto``, the machine has a say in it."""
+    size, batches = config.loader.batch_size, config.trainer.accumulate_grad_batches
+    samples = size * devices.processes * batches
+    log.info("%s, %d samples to an optimizer step: %d x %d x %d batches", devices, samples, size, devices.processes,
+             batches)  # fmt: skip
 
 
 def _check_sizes(config: ExperimentConfig, units: int) -> None:
@@ -276,8 +301,11 @@ def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Ca
     options = config.trainer
     epochs = options.max_epochs if cycle == 0 or options.later_epochs is None else options.later_epochs
     bars = [RichProgressBar()] if options.progress_bar else []
+    environment = cluster_environment()
     return Trainer(
-        default_root_dir=config.run_dir,
+        default_root_dir=Path(
+            config.run_dir, "cycles"
+        ),  # not run_dir: under SLURM, Lightning loads hpc_ckpt_*.ckpt there
         max_epochs=epochs,
         accelerator=options.accelerator,
         devices=options.devices,
@@ -292,7 +320,7 @@ def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Ca
         enable_model_summary=False,
         logger=logger or False,
         callbacks=[*callbacks, *bars],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([environment] if environment else [])],
         num_sanity_val_steps=1,
         check_val_every_n_epoch=epochs + 1,  # validation is a stage of its own
         reload_dataloaders_every_n_epochs=1,

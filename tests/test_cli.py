@@ -18,10 +18,13 @@ import pytest
 import torch
 import yaml
 from fake_occupancy import FakeFrames, write_experiment, write_frames
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.accelerators import CPUAccelerator
+from pytorch_lightning.plugins.environments import SLURMEnvironment
 from wandb.proto import wandb_internal_pb2
 
 from al_lightning import cli
+from al_lightning.engine import ActiveLearningCallback
 from al_lightning.tasks import OccupancyTask
 from al_lightning.types import Summary
 
@@ -107,6 +110,9 @@ def test_another_configuration_is_refused_with_its_keys(run: Run, capsys: pytest
         (["acquisition.weights={inter: 0, intra: 0, uncertainty: 0}"], "acquisition:"),
         (["trainer.accelerator=gppu"], "trainer:"),
         (["trainer.precision=17"], "trainer:"),
+        (["trainer.devices=2", "trainer.strategy=ddp_spawn"], "trainer: processes that are spawned or forked"),
+        (["trainer.devices=2", "trainer.strategy=ddp_fork"], "trainer: processes that are spawned or forked"),
+        (["trainer.devices=2", "trainer.strategy=deepspeed"], "trainer:"),
         (["task.lr=-1"], "task: lr must be positive"),
         (["task.lr=.nan"], "task: lr must be positive"),
         (["data={_target_: fake_occupancy.TinyNetwork}"], "'data' must be of the kind ActiveDataset"),
@@ -364,21 +370,34 @@ def test_control_c_ends_with_a_word_and_the_run_goes_on_later(
     assert len(rows(tmp_path / "run/metrics.csv")) == 3
 
 
-@pytest.mark.parametrize("name", ["training_step", "validation_step", "predict_step"])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (OccupancyTask, "training_step"),
+        (OccupancyTask, "validation_step"),
+        (OccupancyTask, "predict_step"),
+        (ActiveLearningCallback, "select"),
+    ],
+)
 def test_a_terminated_run_does_not_say_that_it_is_done(
-    run: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    owner: type,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    step = getattr(OccupancyTask, name)
+    method = getattr(owner, name)
     calls = []
 
-    def terminated(self: OccupancyTask, *arguments: Any) -> Any:
-        if self._trainer is not None:  # not in the rehearsal
+    def terminated(self: Any, *arguments: Any) -> Any:
+        if owner is not OccupancyTask or self._trainer is not None:  # not in the rehearsal
             calls.append(name)
             signal.raise_signal(signal.SIGTERM)
-        return step(self, *arguments)
+        return method(self, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OccupancyTask, name, terminated)
+        patch.setattr(owner, name, terminated)
         handler = signal.getsignal(signal.SIGTERM)
         assert run() == 143
         signal.signal(signal.SIGTERM, handler)
@@ -386,3 +405,82 @@ def test_a_terminated_run_does_not_say_that_it_is_done(
     assert "goes on from here" in capsys.readouterr().out
     assert run() == 0
     assert len(rows(tmp_path / "run/metrics.csv")) == 3
+
+
+@pytest.mark.parametrize(
+    ("hook", "left"),
+    [
+        ("on_train_end", "checkpoint.ckpt"),
+        ("on_validation_end", "metrics.json"),
+        ("on_predict_epoch_end", "summaries.npz"),
+    ],
+)
+def test_a_run_terminated_in_the_last_moment_of_a_stage_saves_its_result_and_ends(
+    run: Run, hook: str, left: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Told(Callback):
+        def __getattribute__(self, name: str) -> Any:
+            return self.told if name == hook else super().__getattribute__(name)
+
+        def told(self, trainer: Trainer, *_: Any) -> None:
+            if not trainer.sanity_checking:
+                signal.raise_signal(signal.SIGTERM)
+
+    callbacks = cli._callbacks
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "_callbacks", lambda resolved: [*callbacks(resolved), Told()])
+        handler = signal.getsignal(signal.SIGTERM)
+        assert run("loop.cycles=2", "trainer.max_epochs=1") == 143
+        signal.signal(signal.SIGTERM, handler)
+    files = ["checkpoint.ckpt", "metrics.json", "summaries.npz", "selection.csv"]
+    there = [name for name in files if (tmp_path / "run/cycles/0" / name).exists()]
+    assert there == files[: files.index(left) + 1]
+    assert run("loop.cycles=2", "trainer.max_epochs=1") == 0
+
+
+def test_what_touches_no_result_may_change_while_a_run_goes_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("loop.cycles=1") == 0
+    words = ("loader.num_workers=1", "trainer.progress_bar=true", "tracking.project=other", "description=other")
+    assert run("loop.cycles=1", *words) == 0
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_run_goes_on_over_as_many_devices_as_it_was_begun_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    caplog.set_level("INFO")
+    words = ("trainer.devices=auto", "loader.batch_size=1", "trainer.accumulate_grad_batches=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(OccupancyTask, "validation_step", lambda self, *_: 1 / 0)
+        patch.setattr(Trainer, "_run_sanity_check", lambda self: None)
+        with pytest.raises(ZeroDivisionError):
+            run(*words)
+    assert "1 process on cpu, 2 samples to an optimizer step: 1 x 1 x 2 batches" in caplog.text
+    monkeypatch.setattr(CPUAccelerator, "auto_device_count", staticmethod(lambda: 2))
+    assert run(*words) == 2
+    output = " ".join(capsys.readouterr().out.split())
+    assert "was begun with 1 process on cpu, and this would go on with 2 processes on cpu" in output
+
+
+def test_slurm_never_saves_or_loads_a_checkpoint_of_its_own(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"NTASKS": "1", "NTASKS_PER_NODE": "1", "JOB_NAME": "al", "JOB_ID": "1", "PROCID": "0",
+                        "LOCALID": "0", "NODEID": "0", "NODELIST": "n1"}.items():  # fmt: skip
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    stages = []
+    original = Trainer._run
+
+    def spy(self: Trainer, *arguments: Any, **keywords: Any) -> Any:
+        stages.append((self._accelerator_connector.cluster_environment, signal.getsignal(signal.SIGUSR1)))
+        (tmp_path / "run/hpc_ckpt_1.ckpt").write_bytes(b"of another cycle")
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Trainer, "_run", spy)
+    assert run("loop.cycles=2", "trainer.max_epochs=1") == 0
+    assert len(stages) == 5
+    for environment, handler in stages:
+        assert isinstance(environment, SLURMEnvironment)
+        assert not environment.auto_requeue
+        assert handler is signal.SIG_DFL

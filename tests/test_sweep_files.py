@@ -74,6 +74,17 @@ def test_the_words_are_those_of_wandb_agent(path: Path) -> None:
         assert words_of(parameters) == theirs[WORDS.strip("${}")]
 
 
+def test_null_is_null_here_and_with_wandb_agent() -> None:
+    parameters = {name: {"value": None} for name in ("loader.samples_per_epoch", "tracking.group")}
+    theirs = create_sweep_command_args({"args": parameters})[WORDS.strip("${}")]
+    ours = words_of(parameters)
+    assert ours == ["loader.samples_per_epoch=null", "tracking.group=null"]
+    group = {"tracking.group": {"value": "mine"}, "loader.samples_per_epoch": {"value": 3}}
+    for words in (ours, theirs):
+        config = compose(ROOT / "configs", [*words_of(group), *words])[1]
+        assert (config["loader"]["samples_per_epoch"], config["tracking"]["group"]) == (None, None)
+
+
 def write(tmp_path: Path, **changes: object) -> Path:
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump({**GRID, **changes}))

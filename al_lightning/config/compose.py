@@ -12,8 +12,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_lightning.config.components import TARGET, check_component, is_component, locate, parameters
+from al_lightning.config.components import check_component
 from al_lightning.config.errors import ConfigError, unknown
+from al_lightning.config.overrides import override, split_words
 from al_lightning.config.schema import ExperimentConfig
 
 COMPONENTS = {"data": ("split",), "task": (), "summarizer": (), "acquisition": ()}
@@ -51,35 +52,6 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words to a dotted key -> value dictionary; values are YAML, but of a text key the text itself.
-
-    Raises:
-        ConfigError: a word is not of this form.
-    """
-    overrides: dict[str, Any] = {}
-    for word in arguments:
-        key, equals, text = word.partition("=")
-        if not equals or not key or key.startswith("-"):
-            raise ConfigError(f"cannot read '{word}': write key=value, e.g. loop.budget=10 (see --help)")
-        try:
-            # OmegaConf's reader and not PyYAML's, for which 1e-4 is a word
-            parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
-        except (yaml.YAMLError, OmegaConfBaseException) as error:
-            raise ConfigError(f"the value of '{word}' is not valid YAML: {error}") from error
-        assert isinstance(parsed, dict)
-        overrides[key] = text if _is_text(key) and text != "null" else parsed["value"]
-    return overrides
-
-
-def _is_text(dotted: str) -> bool:
-    """Whether a typed key holds text, which YAML would turn into a number (2026_10_18) or a truth value (on)."""
-    hint: Any = ExperimentConfig
-    for part in dotted.split("."):
-        hint = get_type_hints(hint).get(part) if is_dataclass(hint) else None
-    return hint in (str, str | None)
-
-
 def compose(
     config_dir: Path, arguments: Sequence[str], kinds: Mapping[str, Any] | None = None
 ) -> tuple[ExperimentConfig, dict[str, Any]]:
@@ -97,7 +69,7 @@ def compose(
     Raises:
         ConfigError: anything is unknown, missing, of a wrong type or out of range.
     """
-    overrides = {"experiment": ExperimentConfig.experiment} | parse_overrides(arguments)
+    overrides = {"experiment": ExperimentConfig.experiment} | split_words(arguments)
     layers = _layers(config_dir, overrides)
     merged = _merge(layers, overrides)
     try:
@@ -119,9 +91,9 @@ def compose(
     return typed, {str(key): value for key, value in resolved.items()}
 
 
-def _layers(config_dir: Path, overrides: dict[str, Any]) -> dict[str, Any]:
+def _layers(config_dir: Path, overrides: dict[str, str]) -> dict[str, Any]:
     """The experiment's file over the files of its groups; group choices are taken out of the overrides."""
-    experiment = load(config_dir, "experiment", str(overrides["experiment"]))
+    experiment = load(config_dir, "experiment", overrides["experiment"])
     groups: dict[str, str] = {}
     for entry in experiment.pop("defaults", []):
         if not isinstance(entry, dict) or len(entry) != 1:
@@ -130,7 +102,7 @@ def _layers(config_dir: Path, overrides: dict[str, Any]) -> dict[str, Any]:
             )
         groups.update(entry)
     for key in [key for key in overrides if key != "experiment" and (config_dir / key).is_dir()]:
-        name = str(overrides.pop(key))
+        name = overrides.pop(key)
         if groups.get(key) != name:  # what the experiment says on top belongs to its own choice
             experiment.pop(key, None)
         groups[key] = name
@@ -141,16 +113,16 @@ def _layers(config_dir: Path, overrides: dict[str, Any]) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def _merge(layers: dict[str, Any], overrides: dict[str, Any]) -> DictConfig:
+def _merge(layers: dict[str, Any], overrides: dict[str, str]) -> DictConfig:
     _check_typed(layers, ExperimentConfig, "")
     try:
         merged = OmegaConf.merge(OmegaConf.structured(ExperimentConfig), layers)
-        for key, value in overrides.items():
-            check_path(merged, key, value)
-            OmegaConf.update(merged, key, value, merge=not is_component(value), force_add=True)
+        assert isinstance(merged, DictConfig)
+        override(merged, overrides)
+        for name in [name for name, node in merged.callbacks.items() if node is None]:
+            del merged.callbacks[name]
     except OmegaConfBaseException as error:
         raise readable(error) from error
-    assert isinstance(merged, DictConfig)
     return merged
 
 
@@ -162,27 +134,6 @@ def _check_typed(node: Mapping[str, Any], schema: type, prefix: str) -> None:
             raise unknown("key", f"{prefix}{key}", hints)
         if is_dataclass(hints[key]) and isinstance(value, Mapping):
             _check_typed(value, hints[key], f"{prefix}{key}.")
-
-
-def check_path(config: Any, dotted: str, value: Any) -> None:
-    """Refuse an override whose key neither exists nor is an argument of the component that it leads into."""
-    if isinstance(value, Mapping) and not is_component(value):
-        for name, entry in value.items():
-            check_path(config, f"{dotted}.{name}", entry)
-    node, walked = config, ""
-    for part in dotted.split("."):
-        if not isinstance(node, DictConfig):
-            raise ConfigError(f"'{walked.rstrip('.')}' holds a value and no keys, so '{dotted}' leads nowhere")
-        known = {str(key) for key in node}
-        if TARGET in known:
-            known |= set(parameters(locate(OmegaConf.select(node, TARGET), walked.rstrip("."))))
-        free = walked == "callbacks." and is_component(value)  # a callback of the user's own, under any name
-        if part not in known and not free:
-            raise unknown("key", walked + part, known - {TARGET})
-        if part not in node:
-            return  # an argument left at its default: checked with its component
-        walked += f"{part}."
-        node = node._get_node(part) if OmegaConf.is_missing(node, part) else node[part]
 
 
 def check_present(node: Any, prefix: str) -> None:

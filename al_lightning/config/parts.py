@@ -9,8 +9,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from al_lightning.config.components import check_component, is_component
-from al_lightning.config.compose import check_path, check_present, parse_overrides, read_mapping, readable
+from al_lightning.config.components import check_component
+from al_lightning.config.compose import check_present, read_mapping, readable
+from al_lightning.config.overrides import override, split_words
 
 
 def compose_parts(
@@ -34,9 +35,7 @@ def compose_parts(
     root = OmegaConf.create({slot: read_mapping(file), **others})
     assert isinstance(root, DictConfig)
     try:
-        for key, value in parse_overrides(arguments).items():
-            check_path(root, key, value)
-            OmegaConf.update(root, key, value, merge=not is_component(value), force_add=True)
+        override(root, split_words(arguments))
         resolved = OmegaConf.to_container(root, resolve=True)
     except OmegaConfBaseException as error:
         raise readable(error) from error

@@ -124,12 +124,12 @@ class ExperimentConfig:
         "dataset: labels are on disk; external: write a request for labels, stop, go on when they are there",
         Oracle.dataset,
     )
-    prepare: dict[str, Any] = _component("a function that makes the data ready before they are read; may be empty")
+    prepare: dict[str, Any] | None = _component("a function that makes the data ready before they are read, or null")
     data: dict[str, Any] = _component("the dataset, read once with split=train and once with split=val")
     task: dict[str, Any] = _component("the LightningModule with its network, loss and metric")
     summarizer: dict[str, Any] = _component("what is kept of every prediction for the acquisition")
     acquisition: dict[str, Any] = _component("how units are scored and selected")
-    callbacks: dict[str, Any] = _component("further Lightning callbacks: name -> component")
+    callbacks: dict[str, Any] = _component("further Lightning callbacks: name -> component, or null to leave it out")
     loop: LoopConfig = _section(LoopConfig)
     loader: LoaderConfig = _section(LoaderConfig)
     trainer: TrainerConfig = _section(TrainerConfig)

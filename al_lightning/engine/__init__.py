@@ -2,6 +2,7 @@
 
 from al_lightning.engine.callback import ActiveLearningCallback
 from al_lightning.engine.checkpoint import AtomicCheckpointIO
+from al_lightning.engine.devices import Devices, cluster_environment
 from al_lightning.engine.gallery import Gallery
 from al_lightning.engine.loop import ActiveLearningLoop
 from al_lightning.engine.majority import VoxelMajority
@@ -18,6 +19,7 @@ __all__ = [
     "AtomicCheckpointIO",
     "BatchSeed",
     "DatasetOracle",
+    "Devices",
     "ExternalOracle",
     "Gallery",
     "LabelsRequested",
@@ -28,6 +30,7 @@ __all__ = [
     "SubsetMetrics",
     "Tracker",
     "VoxelMajority",
+    "cluster_environment",
     "derive_seed",
     "rehearse",
 ]

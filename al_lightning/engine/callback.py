@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from al_lightning.acquisition import Acquisition, Selection, Summarizer
 from al_lightning.data import UNLABELED, LabelPool
+from al_lightning.engine.processes import end_if_any
 from al_lightning.types import ActiveDataset, Batch, Summary
 
 
@@ -49,14 +49,19 @@ class ActiveLearningCallback(Callback):
             SIGTERMException: the process was told to end; Lightning itself forgets that while it predicts.
         """
         if trainer.received_sigterm:
-            raise SIGTERMException
+            end_if_any(trainer, told=True)
         if batch.annotations is not None:
             raise RuntimeError("the pool pass was given annotations; its loader must not read any")
         fields = {name: values.cpu() for name, values in self.summarizer(batch, outputs).items()}
         self._parts.append(Summary(batch.index.cpu(), fields))
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Join the rows of all batches and ranks, and group them into units."""
+        """Join the rows of all batches and ranks, and group them into units.
+
+        Raises:
+            SIGTERMException: another process has left the pass before its end.
+        """
+        end_if_any(trainer, told=False)  # whoever was told after its last batch first saves what is done
         parts = self._parts
         if trainer.world_size > 1:
             gathered: list[list[Summary]] = [[] for _ in range(trainer.world_size)]

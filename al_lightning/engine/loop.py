@@ -24,7 +24,7 @@ from al_lightning.engine.callback import ActiveLearningCallback
 from al_lightning.engine.console import print_cycle
 from al_lightning.engine.gallery import Gallery, predictor
 from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_labels
-from al_lightning.engine.processes import write_once
+from al_lightning.engine.processes import StartedProcesses, end_if_any, write_once
 from al_lightning.engine.run_directory import RunDirectory
 from al_lightning.engine.seeding import BatchSeed, derive_seed
 from al_lightning.engine.tracking import CycleProgress, Tracker
@@ -79,6 +79,7 @@ class ActiveLearningLoop:
         self.cycles, self.seed_size, self.budget = cycles, seed_size, budget
         self.weights, self.seed, self.class_names = weights, seed, tuple(class_names)
         self.checkpoint_every_n_epochs, self.gallery = checkpoint_every_n_epochs, gallery
+        self._processes = StartedProcesses()
 
     def run(self) -> None:
         """Run all cycles that are not done yet.
@@ -86,7 +87,12 @@ class ActiveLearningLoop:
         Raises:
             LabelsRequested: an external oracle was asked, and the run has to wait for its answer.
             MissingLabelsError: labels that are needed now cannot be read.
+            SIGTERMException: the process was told to end.
         """
+        with self._processes.end_with_this():
+            self._run()
+
+    def _run(self) -> None:
         if self.pool.cycle < 0:
             self._label_seed_set()
         else:
@@ -122,9 +128,11 @@ class ActiveLearningLoop:
             if metrics is None:
                 metrics = self._validate(cycle, trainer, task)
                 write_once(self.run_dir.write_metrics, cycle, metrics)
+                end_if_any(trainer, trainer.received_sigterm)
             if predict:
                 trainer.predict(task, datamodule=self.datamodule, return_predictions=False)
                 write_once(self.run_dir.write_summaries, cycle, self.active_learning.summary)
+                end_if_any(trainer, trainer.received_sigterm)
         write_once(self.tracker.cycle, metrics)
         return metrics
 
@@ -144,11 +152,13 @@ class ActiveLearningLoop:
         )
         callbacks = [BatchSeed(self.seed, cycle), CycleProgress(cycle), saver, self.active_learning]
         trainer = self.build_trainer(cycle, callbacks)
+        self._processes.share(trainer)
         if resume:
             log.info("cycle %d goes on from %s", cycle, checkpoint)
         trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
         if trainer.current_epoch % self.checkpoint_every_n_epochs:
             trainer.save_checkpoint(checkpoint)  # all processes take part
+        end_if_any(trainer, trainer.received_sigterm)
         return task, trainer
 
     def _load(self, task: LightningModule, cycle: int) -> None:

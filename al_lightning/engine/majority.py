@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from copy import deepcopy
 from typing import Any
 
@@ -11,7 +12,10 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from al_lightning.data import ActiveLearningDataModule
+from al_lightning.engine.subsets import warn_of_unknown
 from al_lightning.tasks.occupancy import OccupancyBatch, OccupancyTask
+
+log = logging.getLogger(__name__)
 
 
 class VoxelMajority(Callback):
@@ -22,7 +26,8 @@ class VoxelMajority(Callback):
 
     Args:
         num_classes: number of classes K.
-        metrics: the names to report, of those that the task's metric computes.
+        metrics: the names to report, of those that the task's metric computes. One that it does not compute is left
+            out, with a warning before training and in every cycle.
     """
 
     def __init__(self, num_classes: int, metrics: tuple[str, ...] = ("mIoU",)) -> None:
@@ -36,6 +41,10 @@ class VoxelMajority(Callback):
         self._majority = self._count(trainer.datamodule).to(pl_module.device)  # type: ignore[attr-defined]
         self._metric = deepcopy(pl_module.metric)
         self._metric.reset()
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say which names look wrong before training shows it."""
+        warn_of_unknown("VoxelMajority", self.metrics, trainer)
 
     def _count(self, datamodule: ActiveLearningDataModule) -> Tensor:
         """Majority class (X, Y, Z) of the labeled samples."""
@@ -67,4 +76,8 @@ class VoxelMajority(Callback):
         """Report."""
         if trainer.state.fn is TrainerFn.VALIDATING:
             values = self._metric.compute()
-            pl_module.log_dict({f"majority/{name}": values[name] for name in self.metrics}, logger=False)
+            for name in self.metrics:
+                if name in values:
+                    pl_module.log(f"majority/{name}", values[name], logger=False)
+                else:
+                    log.warning("VoxelMajority: there is no metric '%s', only %s", name, ", ".join(sorted(values)))

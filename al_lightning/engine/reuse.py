@@ -25,8 +25,18 @@ LATER = (
 )
 """What only comes into play after cycle 0's pool pass: what acquires, how often, how much, and how cycles go on."""
 
-LABELS = ("experiment", "description", "run_dir", "tracking", "trainer.progress_bar", "gallery")
-"""What never touches a result."""
+LABELS = (
+    "experiment",
+    "description",
+    "run_dir",
+    "tracking",
+    "gallery",
+    "loader.num_workers",
+    "trainer.progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.checkpoint_every_n_epochs",
+)
+"""What never touches a result, and may change while a run goes on."""
 
 FIRST = ("checkpoint.ckpt", "metrics.json", "summaries.npz")
 ORIGIN = "origin.txt"
@@ -122,6 +132,8 @@ def _lay_out(donor: RunDirectory, config: Mapping[str, Any], target: Path) -> No
     pool = LabelPool.from_csv((donor.root / "pool.csv").read_text())
     pool.acquired_at[pool.acquired_at > 0] = UNLABELED
     new.write_pool(pool)
+    if (devices := donor.read_devices()) is not None:
+        new.write_devices(devices)
     new.write_config(config)
     partial.rename(target)
 

@@ -1,6 +1,7 @@
 """The run directory: everything a run has earned, and the only state that a restart needs.
 
 config.yaml                 the resolved configuration
+devices.json                number and kind of the devices that the run was begun on
 pool.csv                    unit, acquired_at; its replacement is the commit of a cycle
 metrics.csv                 one row a cycle
 curve.svg                   the headline metric over the labeled units
@@ -27,6 +28,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,6 +41,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data import LabelPool
+from al_lightning.engine.devices import Devices
 from al_lightning.types import Summary
 
 
@@ -47,14 +50,24 @@ class RunDirectoryError(RuntimeError):
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that a crash leaves either the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file so that a crash leaves either the old content or the new one, never a part.
+
+    Raises:
+        RunDirectoryError: it cannot be written: the disk may be full.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save makes a RuntimeError of a full disk
+        raise RunDirectoryError(f"{path} cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # then the error above says more
+            partial.unlink(missing_ok=True)
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -139,6 +152,15 @@ class RunDirectory:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Save the resolved configuration."""
         _write_text(self.root / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+    def read_devices(self) -> Devices | None:
+        """The devices that the run was begun on, or None."""
+        path = self.root / "devices.json"
+        return Devices(**json.loads(path.read_text())) if path.exists() else None
+
+    def write_devices(self, devices: Devices) -> None:
+        """Save the devices that the run is begun on."""
+        _write_text(self.root / "devices.json", json.dumps(asdict(devices)))
 
     # --- pool --------------------------------------------------------------------------------------------------------
 

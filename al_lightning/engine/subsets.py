@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,17 +33,25 @@ class MeasuredTask(Protocol):
         ...
 
 
+def warn_of_unknown(owner: str, names: Iterable[str], trainer: Trainer) -> None:
+    """Warn of names that the task's metric has not computed on the one batch of the sanity check."""
+    for name in names:
+        if name not in trainer.callback_metrics:
+            known = ", ".join(sorted(trainer.callback_metrics))
+            log.warning("%s: the first validation batch gives no metric '%s', only %s", owner, name, known)
+
+
 class SubsetMetrics(Callback):
     """Reports the metric of every subset that the validation set names, as ``<subset>/<name>``.
 
-    A subset without a validation sample is left out, with a warning.
+    A subset without a validation sample is left out, with a warning, and so is a name that no subset has. What a metric
+    computes may depend on the data, so that a name which the first batch lacks is only warned of before training.
 
     Args:
         metrics: the names to report, of those that the task's metric computes.
 
     Raises:
         TypeError: the task is no `MeasuredTask`.
-        ValueError: the task's metric computes no such name on any subset.
     """
 
     def __init__(self, metrics: tuple[str, ...] = ("mIoU",)) -> None:
@@ -64,6 +73,10 @@ class SubsetMetrics(Callback):
             log.warning("no validation sample belongs to the subset '%s': it is left out of the metrics", name)
         for metric in self._metrics.values():
             metric.reset()
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say which names look wrong before training shows it."""
+        warn_of_unknown("SubsetMetrics", self.metrics, trainer)
 
     def on_validation_batch_end(
         self,
@@ -92,5 +105,5 @@ class SubsetMetrics(Callback):
             found = {f"{subset}/{name}": values[name] for subset, values in computed.items() if name in values}
             if computed and not found:
                 known = sorted({known for values in computed.values() for known in values})
-                raise ValueError(f"SubsetMetrics: no subset has the metric '{name}'; there are {', '.join(known)}")
+                log.warning("SubsetMetrics: no subset has the metric '%s', only %s", name, ", ".join(known))
             pl_module.log_dict(found, logger=False)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import wandb
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from al_lightning.engine.run_directory import write_atomically
@@ -37,7 +39,8 @@ class CycleProgress(Callback):
 class Tracker:
     """What a run tells Weights & Biases.
 
-    One W&B run stands for the whole loop, also after a restart: its id is kept in the run directory.
+    One W&B run stands for the whole loop, also after a restart: its id is kept in the run directory, with what it has
+    been told, which is not told again. Only the first of several processes tells it anything.
 
     Args:
         directory: the run directory; W&B's files go to ``wandb/`` in it.
@@ -62,8 +65,12 @@ class Tracker:
         name: str | None = None,
         timeout: float = 60.0,
     ) -> None:
-        self.logger: WandbLogger | None = None
+        self.logger: WandbLogger | DummyLogger | None = None
+        self._told = directory / ".wandb_told"
         if mode == "disabled":
+            return
+        if rank_zero_only.rank:  # type: ignore[attr-defined]  # callbacks may insist on a logger
+            self.logger = DummyLogger()
             return
         arguments: dict[str, Any] = {
             "project": project, "entity": entity, "group": group, "name": name, "id": self._run_id(directory),
@@ -95,9 +102,17 @@ class Tracker:
             write_atomically(path, lambda file: file.write(uuid.uuid4().hex[:12].encode()))
         return path.read_text()
 
+    def _is_new(self, what: str) -> bool:
+        """Whether W&B has not been told of it, in this start of the run or an earlier one; it counts as told now."""
+        told = self._told.read_text().splitlines() if self._told.exists() else []
+        if self.logger is None or what in told:
+            return False
+        write_atomically(self._told, lambda file: file.write("\n".join([*told, what]).encode()))
+        return True
+
     def cycle(self, metrics: Mapping[str, float]) -> None:
         """Log a cycle's row of `metrics.csv`."""
-        if self.logger is not None:
+        if self.logger is not None and self._is_new(f"metrics of cycle {metrics['cycle']:.0f}"):
             for name in set(metrics) - {"cycle", "labeled"}:
                 self.logger.experiment.define_metric(name, step_metric="labeled")
             self.logger.experiment.log(dict(metrics))
@@ -113,7 +128,7 @@ class Tracker:
             metrics: name -> what the representation is worth.
             curves: name -> (epochs,), logged as ``representation/<name>``.
         """
-        if self.logger is None:
+        if self.logger is None or not self._is_new(f"representation of cycle {cycle}"):
             return
         run = self.logger.experiment
         for name in metrics:
@@ -133,7 +148,7 @@ class Tracker:
             rows: one a unit, in pick order, all with the same columns.
             class_share: mean predicted share of each class over the selected units.
         """
-        if self.logger is None:
+        if self.logger is None or not self._is_new(f"selection of cycle {cycle}"):
             return
         columns: list[str | int] = list(rows[0])
         payload: dict[str, Any] = {

@@ -135,8 +135,8 @@ class Sweep:
 
 
 def words_of(parameters: Parameters) -> list[str]:
-    """``name=value`` words, as ``${args_no_hyphens}`` writes them."""
-    return [f"{name}={entry['value']}" for name, entry in parameters.items()]
+    """``name=value`` words, as ``${args_no_hyphens}`` writes them, but for ``null``, which that writes as ``None``."""
+    return [f"{name}={'null' if entry['value'] is None else entry['value']}" for name, entry in parameters.items()]
 
 
 def _file_name(word: object) -> str:

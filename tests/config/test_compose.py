@@ -129,6 +129,37 @@ def test_numbers_and_texts_are_read_as_what_they_are_for(config_dir: Path) -> No
     assert (config.run_dir, config.tracking.group, config.tracking.entity) == ("2026_10_18", "no", None)
 
 
+@pytest.mark.parametrize("text", ["/data/my #1", "2024_01", "on", "[a", "a: b", "#1", "1e3"])
+def test_a_text_is_taken_as_it_stands(config_dir: Path, text: str) -> None:
+    words = (f"data.root={text}", f"data.parts.one.name={text}", f"run_dir={text}")
+    _, resolved = compose(config_dir, [*GIVEN, *words])
+    assert (resolved["data"]["root"], resolved["data"]["parts"]["one"]["name"], resolved["run_dir"]) == (text,) * 3
+
+
+@pytest.mark.parametrize("null", ["null", "None", ""])
+def test_null_is_nothing_for_every_type(config_dir: Path, null: str) -> None:
+    words = (f"tracking.group={null}", f"loader.samples_per_epoch={null}", f"data.inner={null}")
+    config, resolved = compose(config_dir, [*GIVEN, *words])
+    assert (config.tracking.group, config.loader.samples_per_epoch, resolved["data"]["inner"]) == (None, None, None)
+    with pytest.raises(ConfigError, match=r"'data\.root' must be str, got None"):
+        compose(config_dir, [*GIVEN, f"data.root={null}"])
+
+
+def test_an_empty_mapping_empties_and_null_drops(config_dir: Path) -> None:
+    path = config_dir / "experiment/demo.yaml"
+    callbacks = "{a: {_target_: fake_components.Plain}, b: {_target_: fake_components.Plain, weight: 2.0}}"
+    path.write_text(EXPERIMENT + f"callbacks: {callbacks}\nprepare: {{_target_: fake_components.Plain}}\n")
+    resolved = compose(config_dir, [*GIVEN, "callbacks.a=null", "data.parts={}"])[1]
+    assert resolved["callbacks"] == {"b": {"_target_": "fake_components.Plain", "weight": 2.0}}
+    assert resolved["data"]["parts"] == {}
+    assert resolved["prepare"]
+    assert compose(config_dir, [*GIVEN, "callbacks={}", "prepare={}"])[1]["callbacks"] == {}
+    assert not compose(config_dir, [*GIVEN, "prepare={}"])[1]["prepare"]
+    assert compose(config_dir, [*GIVEN, "prepare=null"])[1]["prepare"] is None
+    with pytest.raises(ConfigError, match=r"unknown key 'callbacks\.c'"):
+        compose(config_dir, [*GIVEN, "callbacks.c=null"])
+
+
 def test_naming_the_same_file_again_keeps_what_the_experiment_says_on_top(config_dir: Path) -> None:
     path = config_dir / "experiment/demo.yaml"
     path.write_text(EXPERIMENT + "acquisition: {weight: 3.0}\n")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fake_occupancy import CLASSES, SHAPE, Accuracy, CrossEntropy, FakeFrames, TinyNetwork, write_frames
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 
 from al_lightning.acquisition import Acquisition, Random, VoxelSummarizer
 from al_lightning.data import ActiveLearningDataModule, LabelPool
@@ -103,9 +103,22 @@ def test_subsets_have_the_metric_of_their_samples_alone(
     assert "subset 'none'" in caplog.text
 
 
-def test_a_metric_that_no_subset_has_is_refused(datamodule: ActiveLearningDataModule) -> None:
-    with pytest.raises(ValueError, match="no subset has the metric 'miou'; there are IoU/road, mIoU"):
-        make_trainer(SubsetMetrics(("miou",))).validate(make_task(), datamodule=datamodule, verbose=False)
+@pytest.mark.parametrize("reporter", [SubsetMetrics(("miou", "mIoU")), VoxelMajority(len(CLASSES), ("miou", "mIoU"))])
+def test_a_metric_that_is_not_there_is_warned_of_before_training_and_left_out(
+    datamodule: ActiveLearningDataModule, caplog: pytest.LogCaptureFixture, reporter: Callback
+) -> None:
+    class Started(Callback):
+        def on_train_start(self, *_) -> None:
+            assert "the first validation batch gives no metric 'miou', only IoU/road, mIoU" in caplog.text
+            assert "no metric 'mIoU'" not in caplog.text
+            caplog.clear()
+
+    task, trainer = make_task(), make_trainer(reporter, Started(), max_epochs=1, num_sanity_val_steps=1)
+    trainer.fit(task, datamodule=datamodule)
+    trainer.validate(task, datamodule=datamodule, verbose=False)
+    assert "metric 'miou', only IoU/road, mIoU" in caplog.text
+    assert {name.split("/")[-1] for name in trainer.callback_metrics} == {"mIoU", "road"}
+    assert len(trainer.callback_metrics) == 3
 
 
 def test_batches_depend_on_seed_cycle_epoch_and_position_alone(

@@ -23,7 +23,10 @@ OTHERWISE = {  # everything that is held not to shape cycle 0, changed at once
     "occupancy": ("loop.cycles=2", "loop.budget=2", "loop.weights=previous", "trainer.later_epochs=1"),
     "planning": ("loop.cycles=2", "loop.budget=2", "loop.weights=scratch", "trainer.later_epochs=1"),
 }
-LABELLED = ("description=another", "tracking.project=another")
+LABELLED = (  # everything that is held not to touch a result
+    "description=another", "tracking.project=another", "gallery.selected=1", "loader.num_workers=1",
+    "trainer.log_every_n_steps=3", "trainer.checkpoint_every_n_epochs=2",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["occupancy", "planning"])
@@ -49,6 +52,7 @@ def test_what_is_taken_over_is_bit_for_bit_what_would_have_been_trained(world: t
     assert cli.main([*words(root, "alone"), *other], root / "configs") == 0
     config = compose(root / "configs", [*words(root, "taken"), *other])[1]
     reuse_first_cycle(root / "donor", config, root / "taken")
+    assert (root / "taken/devices.json").read_bytes() == (root / "donor/devices.json").read_bytes()
     before = (root / "taken/cycles/0/checkpoint.ckpt").stat().st_ino
     assert cli.main([*words(root, "taken"), *other], root / "configs") == 0
     assert (root / "taken/cycles/0/checkpoint.ckpt").stat().st_ino == before  # not trained again
@@ -84,7 +88,7 @@ def test_the_donor_is_left_as_it_was(world: tuple[Path, tuple[str, ...]]) -> Non
     "word",
     [
         "seed=1", "loop.seed_size=4", "task.lr=0.02", "trainer.max_epochs=3", "loader.batch_size=1",
-        "trainer.gradient_clip_val=1.0", "trainer.checkpoint_every_n_epochs=2", "loader.num_workers=1",
+        "trainer.gradient_clip_val=1.0",
     ],
 )  # fmt: skip
 def test_another_first_cycle_is_refused_by_key(world: tuple[Path, tuple[str, ...]], word: str) -> None:
@@ -114,6 +118,7 @@ def test_only_what_comes_later_is_left_out() -> None:
         "acquisition": {"weights": {"a": 1}}, "data": {"_target_": "x", "root": "r", "splits": {}},
         "loop": {"cycles": 3, "seed_size": 2, "budget": 1, "weights": "scratch"},
         "trainer": {"max_epochs": 2, "later_epochs": None, "progress_bar": True, "devices": 1},
+        "loader": {"num_workers": 4},
     }  # fmt: skip
     assert json.loads(json.dumps(first_cycle_settings(config))) == {
         "seed": 3, "data._target_": "x", "data.root": "r", "data.splits": {}, "loop.seed_size": 2,

@@ -1,4 +1,5 @@
 import multiprocessing
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -6,22 +7,45 @@ import pytest
 import torch
 
 from al_lightning.data import LabelPool
-from al_lightning.engine import RunDirectory, RunDirectoryError
+from al_lightning.engine import AtomicCheckpointIO, RunDirectory, RunDirectoryError
 from al_lightning.engine.run_directory import write_atomically
 from al_lightning.types import Summary
 
 
-def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError("disk full"), RunDirectoryError),
+        (RuntimeError("unexpected pos 64 vs 0"), RunDirectoryError),
+        (KeyboardInterrupt("disk full"), KeyboardInterrupt),
+    ],
+)
+def test_a_failed_write_leaves_the_old_content(
+    tmp_path: Path, error: BaseException, raised: type[BaseException]
+) -> None:
     path = tmp_path / "deep" / "file.csv"
     write_atomically(path, lambda file: file.write(b"old"))
 
     def fail(file) -> None:
         file.write(b"half of the n")
-        raise OSError("disk full")
+        raise error
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(raised, match=str(error)) as caught:
         write_atomically(path, fail)
+    assert (str(path) in str(caught.value)) == (raised is RunDirectoryError)
     assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_is_an_error_with_a_name(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # Python ignores SIGXFSZ
+    try:
+        with pytest.raises(RunDirectoryError, match=r"checkpoint\.ckpt cannot be written"):
+            AtomicCheckpointIO().save_checkpoint({"weights": torch.zeros(10_000)}, tmp_path / "checkpoint.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pool_of_another_dataset_is_refused(tmp_path: Path) -> None:

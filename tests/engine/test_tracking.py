@@ -2,7 +2,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from al_lightning.engine import Tracker
 
@@ -26,6 +28,7 @@ def test_the_curves_of_all_cycles_make_one_line_and_the_worth_is_over_the_labels
     tracker.representation(0, 7, {"worth": 0.5}, {"loss": torch.ones(2)})  # disabled: nothing happens
     tracker.logger = SimpleNamespace(experiment=run)
     tracker.representation(0, 7, {"worth": 0.5}, {"loss": torch.tensor([3.0, 2.0])})
+    tracker.representation(0, 7, {"worth": 0.5}, {"loss": torch.tensor([3.0, 2.0])})  # again, after a restart
     tracker.representation(1, 14, {"worth": 0.75}, {"loss": torch.tensor([4.0, 1.0])})
     assert run.axes == {"worth": "labeled"}
     assert [row for row in run.rows if "worth" in row] == [
@@ -36,3 +39,23 @@ def test_the_curves_of_all_cycles_make_one_line_and_the_worth_is_over_the_labels
         (row["representation/cycle"], row["representation/loss"]) for row in run.rows if "representation/loss" in row
     ]
     assert line == [(0.5, 3.0), (1.0, 2.0), (1.5, 4.0), (2.0, 1.0)]
+
+
+def test_nothing_is_told_twice_however_often_the_run_starts(tmp_path: Path) -> None:
+    run = RecordingRun()
+    for cycle in (0, 0, 1):
+        tracker = Tracker(tmp_path, "disabled", {})
+        tracker.cycle({"cycle": cycle, "labeled": 3, "mIoU": 0.5})  # not tracked yet: it is told later
+        tracker.logger = SimpleNamespace(experiment=run)
+        tracker.cycle({"cycle": cycle, "labeled": 3, "mIoU": 0.5})
+        tracker.selection(cycle, [{"pick": 0, "unit": "a"}])
+    assert [row["cycle"] for row in run.rows if "mIoU" in row] == [0, 1]
+    assert [row["cycle"] for row in run.rows if "selected/units" in row] == [0, 1]
+
+
+def test_only_the_first_process_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    tracker = Tracker(tmp_path, "offline", {})
+    assert tracker.logger is not None  # callbacks such as LearningRateMonitor insist on one
+    tracker.finish()
+    assert not list(tmp_path.iterdir())
