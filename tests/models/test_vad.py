@@ -43,7 +43,8 @@ def small(seed=0, **options):
 
 def row(inputs, b):
     """A batch of one sample."""
-    return type(inputs)(**{f.name: getattr(inputs, f.name)[b : b + 1] for f in dataclasses.fields(inputs)})
+    fields = {f.name: getattr(inputs, f.name) for f in dataclasses.fields(inputs)}
+    return type(inputs)(**{name: None if field is None else field[b : b + 1] for name, field in fields.items()})
 
 
 def values(prediction):
