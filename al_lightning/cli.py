@@ -303,9 +303,8 @@ def _trainer(config: ExperimentConfig, logger: Logger | None, callbacks: list[Ca
     bars = [RichProgressBar()] if options.progress_bar else []
     environment = cluster_environment()
     return Trainer(
-        default_root_dir=Path(
-            config.run_dir, "cycles"
-        ),  # not run_dir: under SLURM, Lightning loads hpc_ckpt_*.ckpt there
+        # Not run_dir: under SLURM, Lightning would load a hpc_ckpt_*.ckpt that an earlier job left there.
+        default_root_dir=Path(config.run_dir, "cycles"),
         max_epochs=epochs,
         accelerator=options.accelerator,
         devices=options.devices,

@@ -43,13 +43,7 @@ def _percentile(values: Tensor, percentile: float) -> Tensor:
     return torch.lerp(low, high, rank - math.floor(rank))
 
 
-def safety_contrastive(
-    z: Tensor,
-    safety: Tensor,
-    temperature: float = 0.07,
-    percentile: float = 10.0,
-    positive: Tensor | None = None,
-) -> Tensor:
+def safety_contrastive(z: Tensor, safety: Tensor, temperature: float = 0.07, percentile: float = 10.0) -> Tensor:
     """L_CL = 1 / sum_i |P(i)| * sum_i sum_{p in P(i)} -log(exp(l_ip) / sum_{k != i} exp(l_ik)).
 
     l_ik = <z_i, z_k> / tau_c, where the z are brought to length 1 first. The mean runs over positive pairs
@@ -60,7 +54,6 @@ def safety_contrastive(
         safety: (B, H) safety states; constants, no gradient flows into them.
         temperature: tau_c.
         percentile: of the pairwise distances of safety states within the batch, below which a pair is positive.
-        positive: (B, B) bool, what `safety_positives` says of these states, if it is known already.
 
     Returns:
         The loss, a scalar.
@@ -70,10 +63,12 @@ def safety_contrastive(
     """
     _check(temperature, percentile)
     _check_batch(z, safety)
+    return _contrast(z, safety_positives(safety, percentile), temperature)
+
+
+def _contrast(z: Tensor, positive: Tensor, temperature: float) -> Tensor:
     if len(z) == 1:
         return z.sum() * 0
-    if positive is None:
-        positive = safety_positives(safety, percentile)
     unit = F.normalize(z, dim=1)
     self_pair = torch.eye(len(z), dtype=torch.bool, device=z.device)
     logits = (unit @ unit.T / temperature).masked_fill(self_pair, -torch.inf)
@@ -116,8 +111,9 @@ class SafetyContrastive(nn.Module):
 
         The positive pairs of the last states are kept: where one batch holds all scenes they are those of every step.
         """
+        _check(self.temperature, self.percentile)
         _check_batch(z, safety)
         known = self._safety
         if (safety.dtype, safety.device) != (known.dtype, known.device) or not torch.equal(safety, known):
             self._safety, self._positive = safety.detach().clone(), safety_positives(safety, self.percentile)
-        return safety_contrastive(z, safety, self.temperature, self.percentile, self._positive)
+        return _contrast(z, self._positive, self.temperature)
