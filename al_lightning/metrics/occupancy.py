@@ -15,7 +15,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from al_lightning.metrics.functional.occupancy import occ3d_miou, semantic_scene_completion, voxel_confusion
+from al_lightning.metrics.functional.occupancy import (
+    MeanOver,
+    occ3d_miou,
+    semantic_scene_completion,
+    voxel_confusion,
+)
 from al_lightning.metrics.functional.rays import (
     THRESHOLDS,
     RayCounts,
@@ -80,13 +85,22 @@ class Occ3DMeanIoU(_VoxelMetric):
     Args:
         class_names: K names, the free class last.
         groups: name -> classes to report the mean of on their own, such as the rare ones.
+        mean_over: classes "occurring" in truth or prediction, as the official evaluation has it, or those "in_truth"
+            alone, for validation data that lack some (`functional.occ3d_miou`).
 
     Raises:
-        ValueError: a group is empty or names a class that the mean does not hold.
+        ValueError: a group is empty or names a class that the mean does not hold, or ``mean_over`` is unknown.
     """
 
-    def __init__(self, class_names: Sequence[str], groups: Mapping[str, Sequence[str]] | None = None) -> None:
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        groups: Mapping[str, Sequence[str]] | None = None,
+        mean_over: MeanOver = "occurring",
+    ) -> None:
         super().__init__(class_names)
+        occ3d_miou(self.confusion, mean_over=mean_over)  # refuses an unknown reading
+        self.mean_over: MeanOver = mean_over
         self.groups = {name: tuple(members) for name, members in (groups or {}).items()}
         for name, members in self.groups.items():
             if not members or set(members) - set(self.class_names[:-1]):
@@ -94,7 +108,7 @@ class Occ3DMeanIoU(_VoxelMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """``mIoU``, ``<group>/mIoU``, ``classes_present`` and ``IoU/<class>`` of the classes in the mean."""
-        scores = occ3d_miou(self.confusion)
+        scores = occ3d_miou(self.confusion, mean_over=self.mean_over)
         iou = {name: scores.iou[c] for c, name in enumerate(self.class_names[:-1])}
         groups = {
             f"{group}/mIoU": torch.stack([iou[name] for name in members]).nanmean()

@@ -132,6 +132,23 @@ def test_occ3d_free_class_may_stand_elsewhere():
     assert occ3d_miou(confusion).miou.item() == pytest.approx((5 / 8 + 7 / 13) / 2)
 
 
+def test_occ3d_mean_over_classes_in_truth_does_not_depend_on_what_else_is_predicted():
+    # Class 1 is never true; the last class is free.
+    without = torch.tensor([[6, 0, 0, 2], [0, 0, 0, 0], [0, 0, 3, 0], [1, 0, 0, 9]])
+    stray = without.clone()
+    stray[3, 3], stray[3, 1] = 8, 1
+    mean = pytest.approx((6 / 9 + 1) / 2)
+    for confusion in (without, stray):
+        scores = occ3d_miou(confusion, mean_over="in_truth")
+        assert scores.miou.item() == mean
+        assert scores.classes_present == 2
+        assert scores.iou[1].isnan()
+    assert occ3d_miou(without).miou.item() == mean
+    assert occ3d_miou(stray).miou.item() == pytest.approx((6 / 9 + 0 + 1) / 3)  # official
+    with pytest.raises(ValueError, match="mean_over must be one of occurring, in_truth"):
+        occ3d_miou(stray, mean_over="predicted")
+
+
 def test_occ3d_without_any_class_is_nan():
     scores = occ3d_miou(torch.zeros(4, 4, dtype=torch.int64))
     assert scores.miou.isnan()

@@ -122,6 +122,17 @@ def test_groups_are_means_over_their_classes_that_occur():
     assert "none/mIoU" not in values
 
 
+def test_classes_in_truth_alone_make_the_mean_and_the_groups():
+    prediction, truth = torch.tensor([[[[0, 2, 1, 1]]]]), torch.tensor([[[[0, 1, 1, 3]]]])
+    occ3d = Occ3DMeanIoU(NAMES, groups={"rare": ["others", "road"]}, mean_over="in_truth")
+    occ3d.update(prediction, truth)
+    values = {name: value.item() for name, value in occ3d.compute().items()}
+    expected = {"mIoU": (1 + 1 / 3) / 2, "classes_present": 2, "rare/mIoU": 1, "IoU/others": 1, "IoU/car": 1 / 3}
+    assert values == pytest.approx(expected)
+    with pytest.raises(ValueError, match="mean_over"):
+        Occ3DMeanIoU(NAMES, mean_over="true")
+
+
 @pytest.mark.parametrize("members", [[], ["car", "plane"], ["free"]])
 def test_a_group_of_unknown_classes_is_refused(members):
     with pytest.raises(ValueError, match=r"groups\.rare"):

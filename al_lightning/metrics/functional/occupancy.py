@@ -5,10 +5,12 @@ Shape letters: K classes. Scores are fractions in [0, 1], float64: they are quot
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
+
+MeanOver = Literal["occurring", "in_truth"]
 
 
 def voxel_confusion(prediction: Tensor, target: Tensor, num_classes: int, mask: Tensor | None = None) -> Tensor:
@@ -50,7 +52,7 @@ class Occ3DScores(NamedTuple):
     Attributes:
         miou: scalar; NaN where no semantic class occurs.
         classes_present: number of classes in the mean.
-        iou: (K,), the free class included; NaN for a class that occurs neither in truth nor in prediction.
+        iou: (K,), the free class included; NaN for a class that the mean leaves out as absent.
     """
 
     miou: Tensor
@@ -58,20 +60,31 @@ class Occ3DScores(NamedTuple):
     iou: Tensor
 
 
-def occ3d_miou(confusion: Tensor, free: int = -1) -> Occ3DScores:
+def occ3d_miou(confusion: Tensor, free: int = -1, mean_over: MeanOver = "occurring") -> Occ3DScores:
     """Mean IoU of Occ3D-nuScenes, as its official evaluation computes it.
 
     The mean runs over the classes that occur in truth or prediction, the free class excepted. A class that is
-    predicted but never true scores 0 and counts. Free voxels stay in the unions, so predicting an object in free
-    space lowers that object's IoU. Skipping absent classes inflates the mean on small subsets: report
-    ``classes_present`` with it. The confusion is that of the whole dataset; a mean over samples is another number.
+    predicted but never true scores 0 and counts: where data lack a class, one stray voxel of it lowers the mean by a
+    whole share, and two networks are compared over different classes. ``mean_over="in_truth"`` takes the classes that
+    occur in truth, which the data fix; with every class in the data, as in Occ3D's validation split, both are one.
+    Free voxels stay in the unions, so predicting an object in free space lowers that object's IoU. Skipping absent
+    classes inflates the mean on small subsets: report ``classes_present`` with it. The confusion is that of the whole
+    dataset; a mean over samples is another number.
 
     Args:
         confusion: (K, K) counts, rows truth.
         free: index of the free class; the last one by default.
+        mean_over: "occurring", as the official evaluation does, or "in_truth".
+
+    Raises:
+        ValueError: ``mean_over`` is unknown.
     """
+    if mean_over not in get_args(MeanOver):
+        raise ValueError(f"mean_over must be one of {', '.join(get_args(MeanOver))}, got {mean_over!r}")
     hits = confusion.diagonal().double()
     iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)  # 0 / 0 = NaN: the class is absent
+    if mean_over == "in_truth":
+        iou[confusion.sum(1) == 0] = torch.nan
     semantic = torch.ones_like(iou, dtype=torch.bool)
     semantic[free] = False
     return Occ3DScores(iou[semantic].nanmean(), (semantic & ~iou.isnan()).sum(), iou)
