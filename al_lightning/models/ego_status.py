@@ -2,8 +2,8 @@
 
 It shows how much of open-loop planning is mere extrapolation, and trains in seconds. It looks at what had been measured
 by then, and at nothing that VAD's converter takes from the time after the keyframe: at the first keyframe of a scene
-the whole `DrivingInputs.ego_history` and the velocity and yaw rate of `DrivingInputs.ego_status`, and at every keyframe
-the speed of the latter where a set has no CAN bus.
+the whole `DrivingInputs.ego_history`, and `DrivingInputs.ego_status`, whose velocity and yaw rate are of the future there,
+and its speed wherever a set has no CAN bus.
 
 Shape letters: B samples, T steps.
 """
@@ -23,9 +23,7 @@ SIGNALS = slice(7, 16)
 """Acceleration, rotation rate and velocity in `DrivingInputs.can_bus`; 0 where a set has no CAN bus."""
 SPEED = 13
 """Velocity forward in `DrivingInputs.can_bus`, m/s."""
-STEERING = slice(8, 9)
-"""Of `DrivingInputs.ego_status`; it comes from the CAN bus, too."""
-MEASURED = 15
+MEASURED = 14
 """Numbers of `measured`."""
 STEP_SECONDS = 0.5
 
@@ -71,7 +69,7 @@ class EgoStatusPlanner(nn.Module):
 
         Args:
             features: not looked at.
-            inputs: a batch; only `ego_history`, `can_bus`, `ego_status` and `new_scene` are read.
+            inputs: a batch; only `ego_history`, `can_bus` and `new_scene` are read.
             history: not looked at.
 
         Returns:
@@ -97,12 +95,13 @@ def measured(inputs: DrivingInputs) -> Tensor:
     """What is known of the ego vehicle at a keyframe without looking ahead.
 
     Returns:
-        (B, 15): two displacements (0 where the scene is new), acceleration, rotation rate and velocity, each x, y, z,
-        the steering, and 1 where the scene is new.
+        (B, 14): two displacements (0 where the scene is new), acceleration, rotation rate and velocity, each x, y, z,
+        and 1 where the scene is new. Not the steering: VAD's converter turns its sign around in Singapore, and the
+        planner is not told the town.
     """
     new = inputs.new_scene[:, None]
     history = inputs.ego_history.flatten(1).masked_fill(new, 0)
-    return torch.cat((history, inputs.can_bus[:, SIGNALS], inputs.ego_status[:, STEERING], new), dim=1)
+    return torch.cat((history, inputs.can_bus[:, SIGNALS], new), dim=1)
 
 
 def _last_displacement(inputs: DrivingInputs) -> Tensor:

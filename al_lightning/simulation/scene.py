@@ -167,7 +167,7 @@ def write_scene(root: Path, world: str, scene: Scene) -> Rows:
         captured = scene.capture(keyframe)
         write_keyframe(root, world, plan, keyframe, captured)
         sightings.append(captured.sightings)
-    write_can_bus(root / "can_bus", plan.name, scene.drive, scene.town, plan.timestamp)
+    write_can_bus(root / "can_bus", plan.name, scene.drive, plan.timestamp)
     ego = [scene.ego(keyframe) for keyframe in range(len(scene.steps))]
     return {
         **scene_rows(world, plan, scene.description, len(ego)),
