@@ -2,8 +2,8 @@
 
 It shows how much of open-loop planning is mere extrapolation, and trains in seconds. It looks at what had been measured
 by then, and at nothing that VAD's converter takes from the time after the keyframe: at the first keyframe of a scene
-the whole `DrivingInputs.ego_history`, and `DrivingInputs.ego_status`, whose velocity and yaw rate are of the future there,
-and its speed wherever a set has no CAN bus.
+the whole `DrivingInputs.ego_history`, and `DrivingInputs.ego_status`, whose velocity and yaw rate are of the future
+there, as is its speed wherever a set has no CAN bus.
 
 Shape letters: B samples, T steps.
 """
