@@ -3,8 +3,11 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import fake_train
 import pytest
@@ -145,6 +148,30 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path: Path, wait: i
     (tmp_path / "runs/go").touch()
     walk(tmp_path, sweep)  # not locked by a run that was left
     assert set(states(tmp_path).values()) == {"finished"}
+
+
+def test_a_signal_that_comes_while_a_run_is_started_leaves_no_run_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    def start_disturbed(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(*words, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    sweep = write_sweep(tmp_path, parameters={"seed": {"values": [0, 1]}, "wait": {"value": 1}})
+    monkeypatch.setattr("al_lightning.sweep.scheduler.subprocess", SimpleNamespace(
+        Popen=start_disturbed, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT,
+        TimeoutExpired=subprocess.TimeoutExpired,
+    ))  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        walk(tmp_path, sweep)
+    try:
+        assert started[0].poll() is not None
+    finally:
+        started[0].kill()
+    assert states(tmp_path) == {"table/seed-0": "running", "table/seed-1": "pending"}
 
 
 def test_two_sweeps_cannot_hold_a_folder(tmp_path: Path) -> None:

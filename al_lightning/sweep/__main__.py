@@ -15,7 +15,7 @@ from al_lightning.engine.run_directory import RunDirectoryError
 from al_lightning.sweep.files import Sweep, SweepFileError
 from al_lightning.sweep.journal import Journal, JournalError, State, locked
 from al_lightning.sweep.planning import plan
-from al_lightning.sweep.scheduler import Scheduler
+from al_lightning.sweep.scheduler import STOPS, Scheduler
 
 LOCAL = ("tracking.mode=offline", "trainer.progress_bar=false")
 """Said to every run: there is no server and no terminal. Words of the command line come after it."""
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 all finished, 1 some failed, 2 wrong use, 130 interrupted."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+    for number in STOPS:  # a shell starts background jobs with SIGINT ignored
         signal.signal(number, _interrupt)
     parser = _parser()
     options = parser.parse_intermixed_args(arguments)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ POLL = 0.2
 
 PATIENCE = 15.0
 """Seconds that an interrupted run has to end before it is killed."""
+
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 BOOKKEEPING = ("cycle", "labeled", "share")
 
@@ -161,9 +164,10 @@ class Scheduler:
         sweep = next(sweep for sweep in self.sweeps if sweep.name == run.sweep)
         log, slot = self.journal.log(run), self.free.pop()
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        words = sweep.command(self.run_words(run))
+        with log.open("ab") as output, _undisturbed():  # a process that nobody knows of would never be ended
             popen = subprocess.Popen(
-                sweep.command(self.run_words(run)),
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -171,8 +175,8 @@ class Scheduler:
                 pass_fds=[self.lock],
                 start_new_session=True,
             )
-        self.active.append(Process(run, popen, slot, time.monotonic()))
-        run.state = State.running
+            self.active.append(Process(run, popen, slot, time.monotonic()))
+            run.state = State.running
         self.journal.write()
 
     def _end(self, process: Process) -> None:
@@ -214,6 +218,20 @@ class Scheduler:
                 os.killpg(process.popen.pid, signal.SIGKILL)
             self._release(process)
         self.journal.write()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the end of the block."""
+    held: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: held.append(number)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in held:
+        signal.raise_signal(number)
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
