@@ -12,6 +12,7 @@ from pytorch_lightning.utilities import move_data_to_device
 
 from al_lightning.config import ConfigError, instantiate
 from al_lightning.data import SemanticKITTI
+from al_lightning.data.semantickitti import SPLITS
 from al_lightning.data.semantickitti_files import write_label
 from al_lightning.engine import RunDirectory, RunDirectoryError
 from al_lightning.models import load_checkpoint
@@ -76,6 +77,9 @@ def _dataset(run: Path, split: str) -> SemanticKITTI:
     dataset = instantiate(_config(run)["data"], "data", split=split)
     if not isinstance(dataset, SemanticKITTI):
         raise ConfigError(f"{run} is no experiment on SemanticKITTI: its data are {type(dataset).__name__}")
+    missing = [name for name in SPLITS["test"] if name not in dataset.sequences]
+    if split == "test" and missing:
+        raise DataFileError(f"the benchmark wants all test sequences; {dataset.root} lacks {', '.join(missing)}")
     return dataset
 
 

@@ -9,7 +9,7 @@ Sensors and truth are different types: a network and the acquisition see `Camera
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -137,6 +137,11 @@ class Batch(Generic[InputsT, AnnotationsT]):
     label_mask: Tensor | None = None
     past: InputsT | None = None
 
+    def pin_memory(self) -> Batch[InputsT, AnnotationsT]:
+        """The batch in page-locked memory, from where it is copied while a GPU computes; a torch `DataLoader` asks."""
+        pinned: Batch[InputsT, AnnotationsT] = _pinned(self)
+        return pinned
+
 
 @dataclass
 class MaskStages:
@@ -258,6 +263,14 @@ class ActiveDataset(Protocol):
         """
         ...
 
+    def annotations(self, row: int) -> Any:
+        """Labels of a row as they are on disk, without augmentation; no file of a sensor is opened if that can be.
+
+        Raises:
+            DataFileError: a file is missing, truncated or unreadable; the message names it.
+        """
+        ...
+
     def paths(self, unit: int) -> dict[str, str]:
         """Where a unit's data lie and its labels belong: name -> path, relative to the root of the dataset."""
         ...
@@ -297,6 +310,15 @@ def stack(items: Sequence[Any]) -> Any:
     if not hasattr(first, "__dataclass_fields__"):
         raise TypeError(f"cannot stack {type(first).__name__}")
     return type(first)(**{f.name: stack([getattr(item, f.name) for item in items]) for f in fields(first)})
+
+
+def _pinned(item: Any) -> Any:
+    """Dataclasses of tensors in page-locked memory; what is neither stays as it is."""
+    if isinstance(item, Tensor):
+        return item.pin_memory()
+    if not hasattr(item, "__dataclass_fields__"):
+        return item
+    return replace(item, **{f.name: _pinned(getattr(item, f.name)) for f in fields(item)})
 
 
 def collate(samples: Sequence[Sample[InputsT, AnnotationsT]]) -> Batch[InputsT, AnnotationsT]:

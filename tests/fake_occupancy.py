@@ -51,11 +51,12 @@ class FakeFrames:
             image = image + torch.from_numpy(generator.normal(scale=0.05, size=image.shape).astype(np.float32))
         eye = torch.eye(3)[None]
         inputs = CameraInputs(image, torch.eye(4)[None], eye, eye, torch.zeros(1, 3), torch.eye(4))
-        truth = None
-        if annotations:
-            labels = torch.from_numpy(np.load(self._label(row)))
-            truth = OccupancyAnnotations(labels, torch.ones(SHAPE, dtype=torch.bool))
+        truth = self.annotations(row) if annotations else None
         return Sample(row, inputs, truth, torch.ones(SHAPE, dtype=torch.bool) if label_mask else None)
+
+    def annotations(self, row):
+        labels = torch.from_numpy(np.load(self._label(row)))
+        return OccupancyAnnotations(labels, torch.ones(SHAPE, dtype=torch.bool))
 
     def _label(self, unit: int) -> Path:
         return self.folder / f"{self.units[unit]}.label.npy"

@@ -69,6 +69,9 @@ class FakeDrives:
         )
         return Sample(row, inputs, self._annotations(unit, inputs, way[now - 1], matrix) if annotations else None)
 
+    def annotations(self, row):
+        return self.sample(row).annotations
+
     def _annotations(self, unit, inputs, here, matrix):
         with np.load(self._label(unit)) as file:
             places = np.stack((file["side"], file["ahead"]), axis=1)

@@ -26,6 +26,9 @@ def root(tmp_path_factory):
     for path in root.glob("sequences/12/voxels/*"):
         if path.suffix != ".bin":
             path.unlink()  # as in the benchmark's test sequences
+    for sequence in range(11, 22):
+        if sequence != 12:
+            (root / f"sequences/{sequence}").symlink_to(root / "sequences/12")
     return root
 
 
@@ -37,7 +40,7 @@ def test_every_frame_of_the_test_split_is_written(root, tmp_path, capsys):
     assert cli.main([*words, f"run_dir={tmp_path / 'run'}"], CONFIGS) == 0
     assert main([str(tmp_path / "run"), str(tmp_path / "out")]) == 0
     written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.label"))
-    assert written == [f"sequences/12/predictions/00000{frame}.label" for frame in (0, 5)]
+    assert written == [f"sequences/{n}/predictions/00000{frame}.label" for n in range(11, 22) for frame in (0, 5)]
     weights = torch.load(tmp_path / "run/cycles/0/checkpoint.ckpt", weights_only=True)["state_dict"]
     network = flashocc_nano(GRID, 20, (32, 96), (2.0, 54.0, 1.0)).eval()
     network.load_state_dict({key.removeprefix("network."): value for key, value in weights.items()})
@@ -48,6 +51,11 @@ def test_every_frame_of_the_test_split_is_written(root, tmp_path, capsys):
     np.testing.assert_array_equal(read[::8, ::8, ::8], expected)
     assert main([str(tmp_path / "run"), str(tmp_path / "out"), "--cycle", "3"]) == 1
     assert "no checkpoint of cycle 3" in capsys.readouterr().err
+    for sequence in (13, 21):
+        (root / f"sequences/{sequence}").unlink()
+    assert main([str(tmp_path / "run"), str(tmp_path / "partial")]) == 1
+    assert "lacks 13, 21" in capsys.readouterr().err
+    assert not (tmp_path / "partial").exists()
 
 
 def test_the_class_of_every_voxel_survives(root, tmp_path):

@@ -21,10 +21,11 @@ from al_lightning.data.driving_motion import Rows, can_bus_vectors, ego_motion, 
 from al_lightning.data.driving_past import DrawnPast, drawn_frames
 from al_lightning.data.driving_samples import EgoColumns, check_options, driving_annotations, group_rows
 from al_lightning.data.driving_tables import CAMERAS, DriveFrames, read_drive_frames
+from al_lightning.data.file_lists import missing_files
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import MapLayers, map_file, map_lines, read_map_layers
 from al_lightning.data.nuscenes_tables import CAMERAS as VIEWS
-from al_lightning.data.nuscenes_tables import missing_files, weather_subsets
+from al_lightning.data.nuscenes_tables import weather_subsets
 from al_lightning.data.photometric import PhotometricDistortion
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
 from al_lightning.driving import AGENT_CLASSES, DrivingAnnotations, DrivingInputs
@@ -141,7 +142,7 @@ class NuScenesDriving:
         """
         if label_mask:
             raise ValueError("drives have no visibility mask: label_mask must be false")
-        truth = self._annotations(row) if annotations else None
+        truth = self.annotations(row) if annotations else None
         if generator is None or self.past is None:
             return Sample(row, self._inputs(row, generator), truth)
         *past, inputs = self._drawn(row, self.past, generator)
@@ -164,7 +165,8 @@ class NuScenesDriving:
         images, ratios = read_images(files, self.image_size, self.normalization, self.distortion, generator)
         return images, projections(frames.intrinsics[row], frames.camera2lidar[row], ratios)
 
-    def _annotations(self, row: int) -> DrivingAnnotations:
+    def annotations(self, row: int) -> DrivingAnnotations:
+        """Boxes, map elements and the way driven; see `ActiveDataset.annotations`."""
         boxes, lidar2global = self._frames.boxes, self._frames.poses.lidar2global[row]
         own = slice(boxes.begin[row], boxes.end[row])
         hits = boxes.lidar_points[own] + (boxes.radar_points[own] if self.split == "train" else 0)

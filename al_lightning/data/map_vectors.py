@@ -8,6 +8,7 @@ Shape letters: V lines, O orders, P points.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -83,11 +84,13 @@ def _read_unchanged_layers(root: Path, location: str, changed_at: int) -> MapLay
     del changed_at  # only a part of the cache's key
     from nuscenes.map_expansion.map_api import NuScenesMap  # takes a second: it imports matplotlib and OpenCV
 
-    return _layers(NuScenesMap(str(root), location))
+    layers = _layers(NuScenesMap(str(root), location))
+    gc.collect()  # the reader is large and refers to itself
+    return layers
 
 
 def _layers(reader: Any) -> MapLayers:
-    """The layers of an open `NuScenesMap`; it is slow and large, so nothing of it is kept."""
+    """The layers of an open `NuScenesMap`."""
 
     def shapes(extract: Callable[[str], BaseGeometry], key: str, *layers: str) -> STRtree:
         found = [extract(record[key]) for record in chain(*(getattr(reader, layer) for layer in layers))]

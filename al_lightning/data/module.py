@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -140,11 +141,6 @@ class ActiveLearningDataModule(LightningDataModule):
         """Rows of ``train`` whose unit is labeled, ascending."""
         return np.flatnonzero(self.pool.acquired_at[self.train.unit_of] >= 0)
 
-    def labeled_samples(self) -> Iterator[Sample[Any, Any]]:
-        """Every labeled sample as it is on disk, without augmentation."""
-        rows = LabeledRows(self.train, self.labeled_rows)
-        return (rows[position] for position in range(len(rows)))
-
     def expand(self, units: NDArray[np.int64]) -> None:
         """Add units to the labeled set."""
         self.pool.acquire(units)
@@ -184,6 +180,13 @@ class ActiveLearningDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=collate,
+            worker_init_fn=_read_in_one_thread,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
             generator=torch.Generator().manual_seed(self.seed),  # else every epoch draws from the global stream
         )
         return loader
+
+
+def _read_in_one_thread(_: int) -> None:
+    """Reader processes share the processors already; torch limits its own threads there, OpenCV does not."""
+    cv2.setNumThreads(0)  # none beside this one; for 1, OpenCV would wait for threads that are lost in a fork

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.data.cameras import camera_inputs
+from al_lightning.data.file_lists import missing_files
 from al_lightning.data.images import ChannelOrder, ImageJitter, checked_image_size
-from al_lightning.data.nuscenes_tables import CAMERAS, missing_files, read_keyframes, weather_subsets
+from al_lightning.data.nuscenes_tables import CAMERAS, read_keyframes, weather_subsets
 from al_lightning.data.occ3d_files import CLASS_NAMES, FREE, NATIVE_GRID, VisibilityMask, read_label, read_mask
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
 from al_lightning.data.voxels import Pooling, check_grid, flip_matrix, flip_volume, pool_any, pool_semantics
@@ -163,6 +164,10 @@ class Occ3DNuScenes:
         if label_mask:
             sample.label_mask = self._once("label_mask", row, lambda: self._label_mask(row, axes))
         return sample
+
+    def annotations(self, row: int) -> OccupancyAnnotations:
+        """Labels of a keyframe; see `ActiveDataset.annotations`."""
+        return self._once("annotations", row, lambda: self._annotations(row, ()))
 
     def _once(self, part: str, row: int, read: Callable[[], T]) -> T:
         """What is kept of a keyframe, or what is read now."""

@@ -1,44 +1,27 @@
-"""The tables of a nuScenes-format set, read by nuscenes-devkit and kept as a few arrays.
+"""Keyframes of a nuScenes-format set, read from its tables and kept as a few arrays.
 
-Shape letters: N keyframes, C cameras.
+Shape letters: N keyframes, C cameras or other sensors.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from al_lightning.data.cameras import CameraRig
+from al_lightning.data.json_tables import Record, by_token, read_records, read_tables
 from al_lightning.data.splits import SampleIndex
-from al_lightning.types import DataFileError
 
 CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
 """FlashOcc's order; weights do not depend on it, but the first camera's ego pose is the reference."""
-TABLES = (
-    "attribute",
-    "calibrated_sensor",
-    "category",
-    "ego_pose",
-    "instance",
-    "log",
-    "map",
-    "sample",
-    "sample_annotation",
-    "sample_data",
-    "scene",
-    "sensor",
-    "visibility",
-)
-T = TypeVar("T")
+TABLES = ("calibrated_sensor", "ego_pose", "log", "sample", "sample_data", "scene", "sensor")
+"""What there has to be for keyframes."""
 SUBSET_WORDS = {"night": r"\bnight", "rain": r"\b(rain|wet)"}
 """Words of the scene descriptions, from their beginning: "train" is no rain, "rainy" is."""
 
@@ -81,85 +64,107 @@ def read_keyframes(root: Path, version: str) -> Keyframes:
     """All keyframes of a set; read once a process, as long as the tables stay as they are.
 
     Args:
-        root: folder that holds the folder of the tables, ``samples`` and ``maps``.
+        root: folder that holds the folder of the tables and ``samples``.
         version: name of the folder of the tables, such as "v1.0-trainval".
 
     Raises:
         DataFileError: a table is missing or damaged, tables contradict each other, or a camera is missing.
     """
-    return read_tables(root, version, _keyframes)
+    return read_tables(root / version, TABLES, _keyframes)
 
 
-def read_tables(root: Path, version: str, read: Callable[[Any], T]) -> T:
-    """What a function makes of the open tables; called once a process, as long as the tables stay as they are.
-
-    Args:
-        root: folder that holds the folder of the tables, ``samples`` and ``maps``.
-        version: name of the folder of the tables, such as "v1.0-trainval".
-        read: takes an open `nuscenes.NuScenes`.
-
-    Raises:
-        DataFileError: a table is missing or damaged, or the function finds the tables to contradict each other.
-    """
-    paths = [root / version / f"{name}.json" for name in TABLES]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise DataFileError(f"{len(missing)} of {len(TABLES)} tables are missing; the first: {missing[0]}")
-    made: T = _read_unchanged_tables(root, version, read, tuple(path.stat().st_mtime_ns for path in paths))
-    return made
-
-
-@lru_cache(maxsize=2)
-def _read_unchanged_tables(root: Path, version: str, read: Callable[[Any], Any], changed_at: tuple[int, ...]) -> Any:
-    del changed_at  # only a part of the cache's key
-    from nuscenes import NuScenes  # takes a second: it imports matplotlib and OpenCV
-
-    try:
-        return read(NuScenes(version, str(root), verbose=False))
-    except json.JSONDecodeError as error:
-        raise DataFileError(f"cannot read the table {_damaged_table(root / version)}: {error}") from error
-    except KeyError as error:
-        raise DataFileError(f"the tables in {root / version} lack the key or the record {error}") from error
-    except (AssertionError, IndexError, OSError, TypeError, ValueError) as error:
-        raise DataFileError(f"cannot read the tables in {root / version}: {error}") from error
-
-
-def _damaged_table(folder: Path) -> Path:
-    """The first table that is no JSON; nuscenes-devkit does not say which."""
-    for path in (folder / f"{name}.json" for name in TABLES):
-        try:
-            json.loads(path.read_bytes())
-        except ValueError:
-            return path
-    return folder
-
-
-def _keyframes(tables: Any) -> Keyframes:
-    """Keyframes of an open `nuscenes.NuScenes`."""
-    scenes = {scene["token"]: scene for scene in tables.scene}
-    samples = sorted(tables.sample, key=lambda sample: (scenes[sample["scene_token"]]["name"], sample["timestamp"]))
-    if not samples:
-        raise ValueError("there is no sample")
-    shots = [_shots(tables, sample) for sample in samples]
-    _check_texts((scene["description"] for scene in tables.scene), "scene.description")
-    _check_texts((shot["filename"] for row in shots for shot in row), "sample_data.filename")
-    calibrations = [[tables.get("calibrated_sensor", shot["calibrated_sensor_token"]) for shot in row] for row in shots]
-    poses = [[tables.get("ego_pose", shot["ego_pose_token"]) for shot in row] for row in shots]
-    ego2global = _record_poses(poses)
-    scene_of = [scenes[sample["scene_token"]] for sample in samples]
+def _keyframes(folder: Path) -> Keyframes:
+    shots = read_shots(folder, CAMERAS)
+    ego2global = record_poses(shots.poses)
+    intrinsics = [[record["camera_intrinsic"] for record in row] for row in shots.calibrations]
     return Keyframes(
-        SampleIndex(
-            tuple(sample["token"] for sample in samples),
-            tuple(scene["name"] for scene in scene_of),
-            tuple(scene["description"] for scene in scene_of),
-            tuple(tables.get("log", scene["log_token"])["location"] for scene in scene_of),
-            ego2global[:, 0, :2, 3].copy(),
-        ),
-        [tuple(shot["filename"] for shot in row) for row in shots],
-        _numbers([[record["camera_intrinsic"] for record in row] for row in calibrations], (3, 3), "camera_intrinsic"),
-        _record_poses(calibrations),
+        shots.index(ego2global[:, 0]),
+        shots.files,
+        numbers(intrinsics, (3, 3), "camera_intrinsic"),
+        record_poses(shots.calibrations),
         ego2global,
     )
+
+
+@dataclass(frozen=True)
+class Shots:
+    """What sensors recorded at the keyframes, by scene name and then by time: C records for each of the N keyframes.
+
+    Attributes:
+        samples: N records of ``sample``.
+        scenes: the record of ``scene`` to which each belongs.
+        locations: name of its map.
+        files: files of the C sensors, relative to the root.
+        calibrations: records of ``calibrated_sensor``.
+        poses: records of ``ego_pose``.
+    """
+
+    samples: list[Record]
+    scenes: list[Record]
+    locations: list[str]
+    files: list[tuple[str, ...]]
+    calibrations: list[list[Record]]
+    poses: list[list[Record]]
+
+    def index(self, ego2global: NDArray[np.float64]) -> SampleIndex:
+        """The keyframes, at these poses (N, 4, 4) of the ego vehicle."""
+        return SampleIndex(
+            tuple(sample["token"] for sample in self.samples),
+            tuple(scene["name"] for scene in self.scenes),
+            tuple(scene["description"] for scene in self.scenes),
+            tuple(self.locations),
+            ego2global[:, :2, 3].copy(),
+        )
+
+
+def read_shots(folder: Path, channels: Sequence[str]) -> Shots:
+    """Read the `TABLES` for these sensors.
+
+    Raises:
+        DataFileError: a table is damaged.
+        KeyError: a record lacks a key, or refers to a record that is not there.
+        ValueError: there is no keyframe, or one lacks a sensor.
+    """
+    scenes, logs, sensors, calibrations = (
+        by_token(read_records(folder, name)) for name in ("scene", "log", "sensor", "calibrated_sensor")
+    )
+    channel_of = {token: sensors[record["sensor_token"]]["channel"] for token, record in calibrations.items()}
+    samples = read_records(folder, "sample")
+    samples.sort(key=lambda sample: (scenes[sample["scene_token"]]["name"], sample["timestamp"]))
+    shots = _shots(folder, samples, channels, channel_of)
+    needed = {shot["ego_pose_token"] for row in shots for shot in row}
+    poses = by_token(read_records(folder, "ego_pose", lambda record: record["token"] in needed))
+    scene_of = [scenes[sample["scene_token"]] for sample in samples]
+    _check_texts((scene["description"] for scene in scene_of), "scene.description")
+    _check_texts((shot["filename"] for row in shots for shot in row), "sample_data.filename")
+    return Shots(
+        samples,
+        scene_of,
+        [logs[scene["log_token"]]["location"] for scene in scene_of],
+        [tuple(shot["filename"] for shot in row) for row in shots],
+        [[calibrations[shot["calibrated_sensor_token"]] for shot in row] for row in shots],
+        [[poses[shot["ego_pose_token"]] for shot in row] for row in shots],
+    )
+
+
+def _shots(
+    folder: Path, samples: Sequence[Record], channels: Sequence[str], channel_of: Mapping[str, str]
+) -> list[list[Record]]:
+    """The ``sample_data`` of each sample, in the order of the channels."""
+    if not samples:
+        raise ValueError("there is no sample")
+
+    def wanted(shot: Record) -> bool:
+        return shot["is_key_frame"] and channel_of[shot["calibrated_sensor_token"]] in channels
+
+    found: dict[str, dict[str, Record]] = {sample["token"]: {} for sample in samples}
+    for shot in read_records(folder, "sample_data", wanted):
+        found[shot["sample_token"]][channel_of[shot["calibrated_sensor_token"]]] = shot
+    for token, shots in found.items():
+        missing = [name for name in channels if name not in shots]
+        if missing:
+            raise ValueError(f"sample {token} has no {', '.join(missing)}")
+    return [[found[sample["token"]][name] for name in channels] for sample in samples]
 
 
 def _check_texts(values: Iterable[Any], name: str) -> None:
@@ -167,32 +172,32 @@ def _check_texts(values: Iterable[Any], name: str) -> None:
         raise ValueError(f"{name} must be a text everywhere")
 
 
-def _shots(tables: Any, sample: dict[str, Any]) -> list[dict[str, Any]]:
-    """The sample_data of the cameras of a sample."""
-    missing = [name for name in CAMERAS if name not in sample["data"]]
-    if missing:
-        raise ValueError(f"sample {sample['token']} has no {', '.join(missing)}")
-    return [tables.get("sample_data", sample["data"][name]) for name in CAMERAS]
+def record_poses(records: list[list[Record]]) -> NDArray[np.float64]:
+    """Poses (N, C, 4, 4) of N x C records with a rotation and a translation.
 
-
-def _record_poses(records: list[list[dict[str, Any]]]) -> NDArray[np.float64]:
-    """Poses (N, C, 4, 4) of the records of a table."""
+    Raises:
+        ValueError: they are not finite numbers, or a rotation is 0.
+    """
     rotation, translation = (
-        _numbers([[record[key] for record in row] for row in records], (size,), key)
+        numbers([[record[key] for record in row] for row in records], (size,), key)
         for key, size in (("rotation", 4), ("translation", 3))
     )
     return pose_matrices(rotation, translation)
 
 
-def _numbers(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """Values (N, C, *shape) of a column."""
+def numbers(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    """Values (N, C, *shape) of a column.
+
+    Raises:
+        ValueError: they are not finite numbers of that shape.
+    """
     try:
-        numbers = np.array(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)
     except ValueError as error:
         raise ValueError(f"{name} must be {shape} everywhere: {error}") from error
-    if numbers.shape[2:] != shape or not np.isfinite(numbers).all():
+    if array.shape[2:] != shape or not np.isfinite(array).all():
         raise ValueError(f"{name} must be {shape} finite numbers everywhere")
-    return numbers
+    return array
 
 
 def pose_matrices(rotation: NDArray[np.float64], translation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -227,30 +232,3 @@ def weather_subsets(descriptions: Sequence[str]) -> dict[str, NDArray[np.bool_]]
         name: np.array([re.search(words, text, re.IGNORECASE) is not None for text in descriptions])
         for name, words in SUBSET_WORDS.items()
     }
-
-
-def missing_files(root: Path, names: Iterable[str]) -> list[str]:
-    """Which of these files, relative to the root, are not there; every folder is listed once.
-
-    Raises:
-        DataFileError: a folder cannot be listed.
-    """
-    listed: dict[str, set[str]] = {}
-    missing = []
-    for name in names:
-        folder, _, file = name.rpartition("/")
-        if folder not in listed:
-            listed[folder] = _entries(root / folder)
-        if file not in listed[folder]:
-            missing.append(name)
-    return missing
-
-
-def _entries(folder: Path) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    except OSError as error:
-        raise DataFileError(f"cannot list {folder}: {error.strerror or error}") from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from al_lightning.data.depth_maps import depth_maps
+from al_lightning.data.file_lists import missing_files
 from al_lightning.data.images import (
     ImageJitter,
     augment_image,
@@ -59,9 +60,8 @@ class SemanticKITTI:
         root: folder that holds ``sequences`` (or ``dataset/sequences``, as the official archive does).
         grid: voxels of the labels; the range of the benchmark, its 256 x 256 x 32 voxels or a divisor of each.
         split: ``train`` (00-07, 09, 10), ``val`` (08) or ``test`` (11-21, without labels); sequences that are not on
-            disk are passed over.
+            disk are passed over, with a warning.
         image_size: (H, W) of the network's input, pixels.
-        sequences: names of the sequences to use instead of the split's, such as ["00", "08"]; all must exist.
         pooling: how fine labels become coarse ones (`voxels.pool_semantics`).
         jitter: ranges of the image augmentation.
         flip_x: probability of mirroring the ego frame along x, about the middle of the grid.
@@ -81,7 +81,8 @@ class SemanticKITTI:
 
     Raises:
         ValueError: an argument is not valid.
-        DataFileError: no frame is found, a frame has no image, or a calibration cannot be read.
+        DataFileError: no frame is found; a frame has no image, no measured depth where that is wanted, or, in the split
+            ``val``, no labels; or a calibration cannot be read.
     """
 
     CLASS_NAMES = CLASS_NAMES
@@ -93,7 +94,6 @@ class SemanticKITTI:
         grid: VoxelGrid,
         split: str = "train",
         image_size: tuple[int, int] = (192, 608),
-        sequences: Sequence[str] | None = None,
         pooling: Pooling = "majority",
         jitter: ImageJitter = DEFAULT_JITTER,
         flip_x: float = 0.0,
@@ -101,23 +101,19 @@ class SemanticKITTI:
         flip_z: float = 0.0,
         depth: DepthSource | None = None,
     ) -> None:
-        self.root, self.grid, self.split, self.pooling, self.jitter = (
-            Path(root).expanduser(),
-            grid,
-            split,
-            pooling,
-            jitter,
-        )
+        self.root, self.grid, self.split = Path(root).expanduser(), grid, split
+        self.pooling, self.jitter = pooling, jitter
         self.image_size = checked_image_size(image_size)
         self.flip, self.depth = (flip_x, flip_y, flip_z), depth
         self.class_names = CLASS_NAMES
         self._check_arguments()
-        self._folder, found = self._find_frames(sequences)
+        self._folder, found = self._find_frames()
         self.sequences = tuple(sorted(found))
         self.units = tuple(f"{sequence}/{frame}" for sequence in self.sequences for frame in found[sequence])
         self.unit_of: NDArray[np.int64] = np.arange(len(self.units), dtype=np.int64)
         self.subsets: dict[str, NDArray[np.bool_]] = {}
         self._calibration = {name: read_calibration(self._folder / name / "calib.txt") for name in self.sequences}
+        self._check_files()
         logger.info("%s: %d frames of sequences %s", self._folder, len(self.units), ", ".join(self.sequences))
 
     def _check_arguments(self) -> None:
@@ -132,30 +128,37 @@ class SemanticKITTI:
             if not 0 <= probability <= 1:
                 raise ValueError(f"{name} must be a probability, got {probability}")
 
-    def _find_frames(self, sequences: Sequence[str] | None) -> tuple[Path, dict[str, list[str]]]:
+    def _find_frames(self) -> tuple[Path, dict[str, list[str]]]:
         """The folder of the sequences, and the frames of each one found."""
-        wanted = SPLITS[self.split] if sequences is None else tuple(sequences)
-        if not all(isinstance(name, str) for name in wanted) or len(set(wanted)) != len(wanted):
-            raise ValueError(f'sequences must be different names in quotes, such as ["00", "08"], got {sequences!r}')
         folders = [self.root / "sequences", self.root / "dataset" / "sequences"]
         folder = next((path for path in folders if path.is_dir()), folders[0])
-        frames = {name: sorted(path.stem for path in (folder / name / "voxels").glob("*.bin")) for name in wanted}
+        frames = {
+            name: sorted(path.stem for path in (folder / name / "voxels").glob("*.bin")) for name in SPLITS[self.split]
+        }
         found = {name: stems for name, stems in frames.items() if stems}
-        missing = [name for name in wanted if name not in found]
-        if not found or (sequences is not None and missing):
+        missing = [name for name in frames if name not in found]
+        if not found:
             raise DataFileError(
                 f"no frame of sequence {', '.join(missing)} under {self.root}: expected files such as "
                 f"{folder / missing[0] / 'voxels' / '000000.bin'}"
             )
-        for name, stems in found.items():
-            images = {path.stem for path in (folder / name / "image_2").glob("*.png")}
-            lacking = [stem for stem in stems if stem not in images]
-            if lacking:
-                raise DataFileError(
-                    f"{len(lacking)} of {len(stems)} frames of sequence {name} have no image; the first: "
-                    f"{folder / name / 'image_2' / lacking[0]}.png"
-                )
+        if missing:
+            logger.warning("%s has no frame of sequence %s of the %s split", folder, ", ".join(missing), self.split)
         return folder, found
+
+    def _check_files(self) -> None:
+        """That there are images, what depth is made from and, for validation, labels: pools may wait for theirs."""
+        kinds = ["image", *(["label", "invalid"] if self.split == "val" else [])]
+        if self.depth is not None and self.split != "test":
+            kinds.append(self.depth)
+        paths = [self.paths(unit) for unit in range(len(self))]
+        for kind in kinds:
+            missing = missing_files(self.root, [files[kind] for files in paths])
+            if missing:
+                raise DataFileError(
+                    f"{len(missing):,} of {len(self):,} frames of the {self.split} split have no {kind}; the first: "
+                    f"{self.root / missing[0]}" + "; data.depth=voxels makes do without scans" * (kind == "scan")
+                )
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -203,6 +206,11 @@ class SemanticKITTI:
             if label_mask:
                 sample.label_mask = flip_volume(pool_any(~invalid, self.grid.shape), axes)
         return sample
+
+    def annotations(self, row: int) -> OccupancyAnnotations:
+        """Labels of a frame without depth; see `ActiveDataset.annotations`."""
+        files = self._files(row)
+        return self._annotations(files["label"], read_invalid(files["invalid"]), ())
 
     def _annotations(self, label: Path, invalid: NDArray[np.bool_], axes: Sequence[int]) -> OccupancyAnnotations:
         semantics = read_label(label)

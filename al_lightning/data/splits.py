@@ -62,14 +62,20 @@ class SplitStrategy(Protocol):
 
 
 class OfficialSplit:
-    """nuScenes' own: by the names of the scenes. A set that uses these names is divided like nuScenes."""
+    """nuScenes' own: by the names of the scenes. A set that uses these names is divided like nuScenes.
+
+    The ten scenes of v1.0-mini are divided as nuScenes' ``mini_train`` and ``mini_val``; two of the former are of the
+    ``val`` of the whole.
+    """
 
     def __call__(self, samples: SampleIndex) -> dict[str, Rows]:
         """See `SplitStrategy`."""
         from nuscenes.utils.splits import create_splits_scenes  # takes a second: it imports matplotlib and OpenCV
 
         official = create_splits_scenes()
-        return _parts({name: np.isin(samples.scenes, official[name]) for name in ("train", "val")}, self)
+        mini = set(samples.scenes) == {*official["mini_train"], *official["mini_val"]}
+        scenes = {name: official[f"mini_{name}" if mini else name] for name in ("train", "val")}
+        return _parts({name: np.isin(samples.scenes, own) for name, own in scenes.items()}, self)
 
 
 class GeographicSplit:

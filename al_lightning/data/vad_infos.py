@@ -23,10 +23,11 @@ from al_lightning.data.driving_motion import (
 )
 from al_lightning.data.driving_samples import EgoColumns, check_options, clip_ends, driving_annotations, group_rows
 from al_lightning.data.driving_tables import CAMERAS
+from al_lightning.data.file_lists import missing_files
 from al_lightning.data.images import checked_image_size
 from al_lightning.data.map_vectors import Line, map_file, map_lines, read_map_layers
 from al_lightning.data.nuscenes_tables import CAMERAS as VIEWS
-from al_lightning.data.nuscenes_tables import missing_files, pose_matrices
+from al_lightning.data.nuscenes_tables import pose_matrices
 from al_lightning.data.vad_info_files import Info, check_boxes, read_infos
 from al_lightning.driving import AGENT_CLASSES, DrivingAnnotations, DrivingInputs
 from al_lightning.types import DataFileError, Sample
@@ -138,7 +139,7 @@ class VADInfos:
         if label_mask:
             raise ValueError("drives have no visibility mask: label_mask must be false")
         inputs = self._ego.inputs(row, *self._views(row))
-        return Sample(row, inputs, self._annotations(row) if annotations else None)
+        return Sample(row, inputs, self.annotations(row) if annotations else None)
 
     def _views(self, row: int) -> tuple[Tensor, Tensor]:
         """Images and lidar2img, of no camera without images."""
@@ -154,7 +155,8 @@ class VADInfos:
         camera2lidar[:, :3, 3] = [camera["sensor2lidar_translation"] for camera in cameras]
         return images, projections(intrinsics, camera2lidar, ratios)
 
-    def _annotations(self, row: int) -> DrivingAnnotations:
+    def annotations(self, row: int) -> DrivingAnnotations:
+        """Boxes, map elements and the way driven; see `ActiveDataset.annotations`."""
         info, lines = self._infos[row], self._lines(row)
         agents, hit = info_agents(info, self.split, int(self._ego.left[row]), bool(self._cut[row]))
         return driving_annotations(agents, hit, lines, self._ego.motion, row, self.max_agents, self.max_lines)

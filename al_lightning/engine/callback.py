@@ -91,4 +91,4 @@ class ActiveLearningCallback(Callback):
         unit = int(self.dataset.unit_of[row])
         if pool.acquired_at[unit] == UNLABELED:
             raise RuntimeError(f"annotations of row {row} were asked for, but its unit {pool.units[unit]} has none yet")
-        return self.dataset.sample(row).annotations
+        return self.dataset.annotations(row)

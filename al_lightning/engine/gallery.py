@@ -124,7 +124,7 @@ class Gallery:
             batch = self._batch(row)
             shown |= portrayer.portrait(unit, batch, lambda: predict(batch))
             if exhibit.kind == SELECTED:
-                shown |= portrayer.true_portrait(unit, self.dataset.sample(row).annotations)
+                shown |= portrayer.true_portrait(unit, self.dataset.annotations(row))
         arrays: Arrays = {name: values.numpy() for name, values in shown.items()}
         pictures = self._pictures(row)
         if pictures:

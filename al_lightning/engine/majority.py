@@ -49,9 +49,9 @@ class VoxelMajority(Callback):
     def _count(self, datamodule: ActiveLearningDataModule) -> Tensor:
         """Majority class (X, Y, Z) of the labeled samples."""
         counts = None
-        for sample in datamodule.labeled_samples():
-            assert sample.annotations is not None
-            labels, mask = sample.annotations.semantics.long(), sample.annotations.mask
+        for row in datamodule.labeled_rows.tolist():
+            truth = datamodule.train.annotations(row)
+            labels, mask = truth.semantics.long(), truth.mask
             if counts is None:
                 counts = torch.zeros(self.num_classes, *labels.shape, dtype=torch.int32)
             counts.scatter_add_(0, torch.where(mask, labels, 0)[None], mask[None].int())

@@ -1,5 +1,6 @@
 """Map lines against VAD's steps on the raw file, and against shapes drawn by hand."""
 
+import gc
 import json
 import pickle
 
@@ -9,6 +10,7 @@ import shapely
 from fake_drives import LOCATION, write_drives
 from hypothesis import given
 from hypothesis import strategies as st
+from nuscenes.map_expansion.map_api import NuScenesMap
 from shapely import STRtree, affinity, ops
 from shapely.geometry import LineString, MultiLineString, MultiPolygon, Polygon, box
 
@@ -38,6 +40,20 @@ def layers(dividers=(), crossings=(), roads=()):
 
 def square(x, y, half):
     return box(x - half, y - half, x + half, y + half)
+
+
+# --- reading
+
+
+def test_nothing_of_the_reader_is_kept(root):
+    def readers():
+        return sum(type(thing) is NuScenesMap for thing in gc.get_objects())
+
+    map_vectors._read_unchanged_layers.cache_clear()
+    gc.collect()
+    before = readers()
+    assert len(read_map_layers(root, LOCATION).dividers) > 0
+    assert readers() == before
 
 
 # --- VAD's own steps

@@ -56,7 +56,6 @@ def test_index_is_sorted_and_holds_the_split(pristine):
     assert val.units == ("08/000000",)
     assert train.sequences == ("00", "02")
     assert train.unit_of.tolist() == list(range(5)) == list(range(len(train)))
-    assert dataset(pristine, sequences=["08", "02"]).units == ("02/000000", "02/000005", "08/000000")
     assert len(train.class_names) == len(SemanticKITTI.CLASS_NAMES) == 20
 
 
@@ -196,6 +195,16 @@ def test_without_annotations_no_label_file_is_opened(pristine, openings):
     assert not [name for name in openings if name.endswith((".label", ".invalid", ".occluded", ".bin"))]
 
 
+def test_labels_are_read_without_images(pristine, openings):
+    subject = dataset(pristine, depth="voxels")
+    whole = subject.sample(1).annotations
+    openings.clear()
+    alone = subject.annotations(1)
+    assert torch.equal(alone.semantics, whole.semantics)
+    assert torch.equal(alone.mask, whole.mask)
+    assert {name[-8:] for name in openings if name.startswith(str(pristine))} == {"05.label", ".invalid"}
+
+
 def test_the_visibility_mask_opens_the_invalid_file_alone(pristine, openings):
     sample = dataset(pristine).sample(0, annotations=False, label_mask=True)
     assert sample.annotations is None
@@ -326,8 +335,6 @@ def test_chance_comes_from_the_generator_alone(pristine):
         ({"grid": VoxelGrid((-51.2, -51.2, -2), (51.2, 51.2, 4.4), (64, 64, 8))}, "must span"),
         ({"pooling": "mean"}, "pooling must be one of"),
         ({"flip_y": 2.0}, "flip_y must be a probability"),
-        ({"sequences": [0, 8]}, "in quotes"),
-        ({"sequences": ["00", "00"]}, "different names"),
     ],
 )
 def test_wrong_arguments_are_refused(pristine, arguments, message):
@@ -344,11 +351,27 @@ def test_wrong_image_sizes_are_refused(pristine, size):
 def test_nothing_found_says_what_was_expected(tmp_path, root):
     with pytest.raises(DataFileError, match=rf"{tmp_path}.*sequences/00/voxels/000000\.bin"):
         dataset(tmp_path)
-    with pytest.raises(DataFileError, match="sequence 09"):
-        dataset(root, sequences=["00", "09"])  # what is asked for by name must be there
     (root / "sequences/02/image_2/000005.png").unlink()
-    with pytest.raises(DataFileError, match=r"1 of 2 frames of sequence 02 .*image_2/000005\.png"):
+    with pytest.raises(DataFileError, match=r"1 of 5 frames of the train split have no image.*02/image_2/000005\.png"):
         dataset(root)
+
+
+def test_sequences_that_are_not_there_are_warned_of(root, caplog):
+    dataset(root, split="val")
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    dataset(root)
+    assert "no frame of sequence 01, 03, 04, 05, 06, 07, 09, 10 of the train split" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["label", "invalid"])
+def test_a_missing_label_to_validate_with_is_named_at_once(root, name):
+    path = root / f"sequences/08/voxels/000000.{name}"
+    path.unlink()
+    with pytest.raises(DataFileError, match=f"1 of 1 frames of the val split have no {name}; the first: {path}"):
+        dataset(root, split="val")
+    path.symlink_to(root / "a disk that is not mounted" / path.name)
+    with pytest.raises(DataFileError, match=str(path)):
+        dataset(root, split="val")
 
 
 def damage(path, kind):
@@ -461,17 +484,23 @@ class TestDepth:
             expected = depth_maps(read_scan(root / "sequences/00/velodyne/000000.bin"), samples[0].inputs)
             assert torch.equal(maps[0], expected)
 
-    def test_the_pool_needs_no_scan(self, pristine, openings):
-        sample = dataset(pristine, depth="scan").sample(0, annotations=False, label_mask=True)
+    def test_the_pool_pass_opens_no_scan(self, root, openings):
+        self.write_scans(root)
+        openings.clear()
+        sample = dataset(root, depth="scan").sample(0, annotations=False, label_mask=True)
         assert sample.annotations is None
         assert not [name for name in openings if "velodyne" in name]
 
     def test_missing_and_damaged_scans_are_named(self, root):
+        for split, first in (("train", "5 of 5 .*00/velodyne/000000.bin"), ("val", "1 of 1 .*08/velodyne/000000.bin")):
+            with pytest.raises(DataFileError, match=rf"{first}; data.depth=voxels"):
+                dataset(root, split=split, depth="scan")
+        self.write_scans(root)
         subject = dataset(root, depth="scan")
         assert subject.paths(0)["scan"] == "sequences/00/velodyne/000000.bin"
-        assert ["velodyne/000000.bin" in problem for problem in subject.label_problems(0)] == [True]
-        self.write_scans(root)
         assert subject.label_problems(0) == []
+        (root / "sequences/00/velodyne/000000.bin").unlink()
+        assert ["velodyne/000000.bin" in problem for problem in subject.label_problems(0)] == [True]
         (root / "sequences/00/velodyne/000000.bin").write_bytes(b"12345678")
         assert "points of four numbers" in subject.label_problems(0)[0]
         with pytest.raises(DataFileError, match="points of four numbers"):

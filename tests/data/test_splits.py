@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nuscenes.utils.splits import create_splits_scenes
 
 from al_lightning.data import GeographicSplit, OfficialSplit, RandomSceneSplit, RegionSplit
 from al_lightning.data.splits import SampleIndex
@@ -88,6 +89,19 @@ def test_official_names_say_where_a_scene_belongs():
     parts = OfficialSplit()(make_index(["scene-0003", "scene-0001", "scene-0077", "my-scene"]))
     assert parts["train"].tolist() == [False, True, False, False]
     assert parts["val"].tolist() == [True, False, False, False]  # 0077 is one of the test scenes
+
+
+def test_the_mini_set_is_divided_as_the_devkit_divides_it():
+    official = create_splits_scenes()
+    mini = [*official["mini_val"], *official["mini_train"]]
+    parts = OfficialSplit()(make_index(mini))
+    assert parts["val"].tolist() == [True] * 2 + [False] * 8
+    assert parts["train"].tolist() == [False] * 2 + [True] * 8
+    whole = OfficialSplit()(make_index([*mini, "scene-0001"]))  # among others they belong where they do in the whole
+    assert [name for name, val in zip(mini, whole["val"], strict=False) if val and name in official["mini_train"]] == [
+        "scene-0553",
+        "scene-0796",
+    ]
 
 
 # --- token files

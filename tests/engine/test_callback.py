@@ -67,7 +67,9 @@ def test_selection_takes_unlabeled_units_only_and_needs_a_summary_of_all(datamod
         callback.select(summary.take(torch.arange(11)), pool, 2, torch.Generator())
 
 
-def test_the_majority_is_the_most_frequent_label_of_each_voxel(datamodule: ActiveLearningDataModule) -> None:
+def test_the_majority_is_the_most_frequent_label_of_each_voxel(
+    datamodule: ActiveLearningDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     labels = torch.stack([datamodule.train.sample(row).annotations.semantics for row in (1, 5, 8)])
     right = count = 0
     truths = [datamodule.val.sample(row).annotations.semantics for row in range(3)]
@@ -76,6 +78,7 @@ def test_the_majority_is_the_most_frequent_label_of_each_voxel(datamodule: Activ
         majority = min(votes, key=lambda label: (-votes[label], label))
         right += sum(int(truth[voxel]) == majority for truth in truths)
         count += len(truths)
+    monkeypatch.setattr(datamodule.train, "sample", lambda *_, **__: pytest.fail("labels alone are enough"))
     trainer = make_trainer(VoxelMajority(len(CLASSES)))
     trainer.validate(make_task(), datamodule=datamodule, verbose=False)
     assert trainer.callback_metrics["majority/mIoU"].item() == pytest.approx(right / count)
@@ -101,6 +104,14 @@ def test_subsets_have_the_metric_of_their_samples_alone(
         assert metrics[f"{name}/IoU/road"] == metrics[f"{name}/mIoU"] / 2
     assert "none/mIoU" not in metrics
     assert "subset 'none'" in caplog.text
+
+
+def test_subsets_are_updated_by_every_batch(datamodule: ActiveLearningDataModule) -> None:
+    """States that are lists could not be gathered from a process that holds nothing of a subset otherwise."""
+    task, subsets = make_task(), SubsetMetrics()
+    datamodule.predict_batch_size = 1
+    make_trainer(subsets).validate(task, datamodule=datamodule, verbose=False)
+    assert {name: metric.update_count for name, metric in subsets._metrics.items()} == {"odd": 3}
 
 
 @pytest.mark.parametrize("reporter", [SubsetMetrics(("miou", "mIoU")), VoxelMajority(len(CLASSES), ("miou", "mIoU"))])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_lightning.data.nuscenes_tables import CAMERAS, pose_matrices, read_keyframes, read_tables
+from al_lightning.data.nuscenes_tables import CAMERAS, pose_matrices, read_keyframes
 from al_lightning.data.splits import OfficialSplit, SplitStrategy
 from al_lightning.simulation.generate import ensure
 from al_lightning.simulation.vocabulary import VERSION
@@ -53,10 +53,13 @@ def write_infos(root: Path, version: str, splits: SplitStrategy = DEFAULT_SPLITS
     Raises:
         DataFileError: the tables cannot be read.
     """
+    from nuscenes import NuScenes  # takes a second: it imports matplotlib and OpenCV
+
     samples = read_keyframes(root, version).samples
+    tables = NuScenes(version, str(root), verbose=False)
     for name, rows in splits(samples).items():
         tokens = [samples.tokens[row] for row in np.flatnonzero(rows)]
-        frames = read_tables(root, version, lambda tables, tokens=tokens: _frames(tables, tokens))  # type: ignore[misc]
+        frames = _frames(tables, tokens)
         metainfo = {
             "categories": {name: label for label, name in enumerate(CLASSES)},
             "dataset": "nuscenes",
