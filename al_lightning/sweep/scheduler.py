@@ -230,8 +230,8 @@ def _undisturbed() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    for number in held:
-        signal.raise_signal(number)
+    for came in held:
+        signal.raise_signal(came)
 
 
 def _headline(metrics: Mapping[str, float]) -> str:
