@@ -7,11 +7,16 @@ import argparse
 from benchmarks.harness import benchmarks, machine, table
 
 
-def main() -> None:
-    """List or run."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Timings beside their peers.")
     parser.add_argument("names", nargs="*", help="benchmarks, or all; without any they are listed")
     parser.add_argument("--full", action="store_true", help="the sizes of docs/benchmarks.md, minutes each")
+    return parser
+
+
+def main() -> None:
+    """List or run."""
+    parser = _parser()
     arguments = parser.parse_args()
     known = benchmarks()
     unknown = set(arguments.names) - known.keys() - {"all"}

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from al_lightning.acquisition import VoxelSummarizer
+from al_lightning.acquisition import VoxelSummarizer, frustum_visibility
 from al_lightning.models import flashocc_nano
-from al_lightning.types import Batch, CameraInputs, Summary, VoxelGrid
+from al_lightning.types import Batch, CameraInputs, OccupancyPrediction, Summary, VoxelGrid
 from benchmarks.harness import Result, interleaved, peak_bytes
 from benchmarks.rig import OCC3D, camera_inputs
+from benchmarks.voxel_statistics import plain_statistics
 
 FREE_CLASS = 17
 
@@ -32,6 +33,7 @@ def run(full: bool) -> list[Result]:
     results = []
     for visibility in ("all", "frustum"):
         summarizer = VoxelSummarizer(grid, visibility, FREE_CLASS)
+        _check(summarizer, network(inputs), inputs)
 
         def summarize(frames: int, summarizer: VoxelSummarizer = summarizer) -> Summary:
             batches = [Batch[CameraInputs, None](torch.tensor([row]), inputs) for row in range(frames)]
@@ -39,6 +41,18 @@ def run(full: bool) -> list[Result]:
 
         results.append(_compare(f"a frame, visibility '{visibility}'", summarize, lambda: network(inputs), full))
     return results
+
+
+def _check(summarizer: VoxelSummarizer, prediction: OccupancyPrediction, inputs: CameraInputs) -> None:
+    """Hold a summary equal to the plain statistics of the same voxels."""
+    logits = prediction.logits
+    if summarizer.visibility == "frustum":
+        seen = frustum_visibility(logits.max(1).indices != FREE_CLASS, summarizer.grid, inputs)
+        logits = logits.flatten(2)[:, :, seen.flatten()]
+    found = summarizer(Batch[CameraInputs, None](torch.tensor([0]), inputs), prediction)
+    fields = ("class_histogram", "entropy", "frequency_weighted_entropy")
+    expected = tuple(plain_statistics(logits))
+    torch.testing.assert_close(tuple(found[name] for name in fields), expected, rtol=1e-5, atol=1e-6)
 
 
 def _compare(name: str, summarize: Callable[[int], Summary], infer: Callable[[], object], full: bool) -> Result:

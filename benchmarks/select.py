@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from al_lightning.acquisition.functional import k_center
 from benchmarks import cas
 from benchmarks import k_center as centers
 from benchmarks.harness import Result, seconds
@@ -34,24 +33,24 @@ def run(full: bool) -> list[Result]:
     results = [
         compared("cas", histograms, near, budget, lambda p, q: cas.select(
             p["class_histogram"], q["class_histogram"], p["frequency_weighted_entropy"], budget
-        ))
+        ).units.tolist())
     ]  # fmt: skip
     del pool, known, histograms, near
     embeddings, others = (values.numpy() for values in centers.world(size, "clustered"))
     return [
         *results,
-        compared("coreset", {"embedding": embeddings}, {"embedding": others}, budget, lambda p, q: k_center(
+        compared("coreset", {"embedding": embeddings}, {"embedding": others}, budget, lambda p, q: centers.select(
             torch.from_numpy(p["embedding"]), torch.from_numpy(q["embedding"]), budget
         )),
     ]  # fmt: skip
 
 
 def compared(
-    name: str, pool: Arrays, labeled: Arrays, budget: int, in_memory: Callable[[Arrays, Arrays], torch.Tensor]
+    name: str, pool: Arrays, labeled: Arrays, budget: int, in_memory: Callable[[Arrays, Arrays], list[int]]
 ) -> Result:
     """The command with the configuration of this name, beside a function of the same arrays."""
     size = len(next(iter(pool.values())))
-    found: list[torch.Tensor] = []
+    found: list[list[int]] = []
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / file for file in ("pool.npz", "labeled.npz", "picks.txt")]
         for file, arrays in zip(files, (pool, labeled), strict=False):
@@ -59,7 +58,7 @@ def compared(
         ours, memory = command(name, files, budget)
         picks = files[-1].read_text().split()
     peer = seconds(lambda: found.append(in_memory(pool, labeled)))
-    assert [int(pick[-32:], 16) for pick in picks] == found[0].tolist(), "in memory, others are picked"
+    assert [int(pick[-32:], 16) for pick in picks] == found[0], "in memory, others are picked"
     shape = " x ".join(map(str, next(iter(pool.values())).shape[1:]))
     return Result(
         f"select, {name}, {budget:,} of {size:,} x {shape}, {len(next(iter(labeled.values()))):,} labeled",

@@ -13,9 +13,12 @@ EPS = 1e-6
 
 
 def plain_statistics(logits: Tensor) -> VoxelStatistics:
-    """The usual way, for a batch of one (1, K, *grid): the probabilities of all voxels, then what follows from them."""
+    """The usual way, for a batch of one (1, K, *grid): the probabilities of all voxels, then what follows from them.
+
+    Of `max` and `argmax`, which find the same, the one is taken that is several times faster along this axis.
+    """
     p = logits.float().flatten(2).softmax(1)
-    counts = torch.bincount(p.argmax(1)[0], minlength=logits.shape[1])
+    counts = torch.bincount(p.max(1).indices[0], minlength=logits.shape[1])
     histogram = (counts / counts.sum())[None]
     weights = 1 / (histogram + EPS)
     weights = weights / weights.sum(1, keepdim=True)

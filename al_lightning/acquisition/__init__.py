@@ -17,7 +17,7 @@ from al_lightning.acquisition.planning_criteria import DivideByDeviation, Rarity
 from al_lightning.acquisition.representation import Representation, Represented, SceneRepresentation
 from al_lightning.acquisition.selection import Picks, Term, greedy
 from al_lightning.acquisition.summarizers import Portrayer, Summarizer, VoxelSummarizer
-from al_lightning.acquisition.visibility import frustum_visibility, in_frustum, line_of_sight
+from al_lightning.acquisition.visibility import frustum_visibility, in_frustum
 
 __all__ = [
     "Acquisition",
@@ -52,5 +52,4 @@ __all__ = [
     "frustum_visibility",
     "greedy",
     "in_frustum",
-    "line_of_sight",
 ]

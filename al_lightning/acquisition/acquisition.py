@@ -110,6 +110,7 @@ class Acquisition:
         if self.representation is not None:
             represented = self.representation(pool, labeled, generator)
         pool, labeled = represented.pool, represented.labeled
+        criteria = {name: copy(criterion) for name, criterion in self.criteria.items()}  # their state ends with this
         terms = {
             name: Term(
                 criterion.score(pool, labeled, generator),
@@ -117,7 +118,7 @@ class Acquisition:
                 self.weights[name],
                 getattr(criterion, "falling", None),  # set by `score`
             )
-            for name, criterion in self.criteria.items()
+            for name, criterion in criteria.items()
         }
         result = greedy(
             terms,

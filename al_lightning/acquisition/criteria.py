@@ -21,7 +21,7 @@ from al_lightning.types import Summary
 
 
 class Criterion(Protocol):
-    """Scores the candidates of one cycle; `score` starts anew, so that one object serves every cycle.
+    """Scores the candidates of one cycle: a shallow copy of the criterion does, whose state ends with the selection.
 
     One whose scores only fall as candidates are picked may set, in `score`, a ``falling`` (`lazy_selection.Falling`),
     which tells the scores of some candidates alone: where it is the only criterion, and its scores are not normalized,

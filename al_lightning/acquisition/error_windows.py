@@ -6,6 +6,7 @@ A agents.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from al_lightning.acquisition.functional import representative_error, safety_descriptor
+from al_lightning.acquisition.functional.error_patterns import window_weights
 from al_lightning.driving import (
     BOUNDARY,
     PADDING,
@@ -63,7 +65,8 @@ class ErrorWindows:
         reference: see above.
 
     Raises:
-        ValueError: the horizon is not positive, or a reading is unknown.
+        ValueError: the horizon or the scale is not positive, weights are not H numbers that are not negative, or a
+            reading is unknown.
     """
 
     needs_label_mask = False
@@ -80,12 +83,15 @@ class ErrorWindows:
     ) -> None:
         if horizon < 1:
             raise ValueError(f"horizon must be positive, got {horizon}")
+        if not 0 < scale < math.inf:
+            raise ValueError(f"scale must be positive and finite, got {scale}")
         for name, value, readings in (("objects", objects, Objects), ("reference", reference, Reference)):
             if value not in get_args(readings):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(readings))}, got {value!r}")
         self.horizon, self.scale, self.boundaries = horizon, scale, boundaries
         self.objects, self.reference = objects, reference
-        self.error_weights, self.safety_weights = _optional(error_weights), _optional(safety_weights)
+        self.error_weights = _weights("error_weights", error_weights, horizon)
+        self.safety_weights = _weights("safety_weights", safety_weights, horizon)
 
     def __call__(self, batch: Batch[DrivingInputs, Any], plans: Tensor) -> dict[str, Tensor]:
         """Keep the plans (B, 1 + K, T, 2) beside the logged way.
@@ -106,13 +112,14 @@ class ErrorWindows:
         return {"row": batch.index, "plans": plans.float(), "way": future.cumsum(dim=1).float(), "known": known}
 
     def group(self, rows: Summary) -> Summary:
-        """Rows (R) of units, each unit's in the order of time, to one summary a unit.
+        """Rows (R) of units, each unit's in the order of time, to one summary a unit, in the order of their numbers.
 
         Raises:
             ValueError: of no row of a unit the next H steps are known and within the unit.
         """
-        units = torch.unique(rows.units)
-        return Summary.concatenate([self._unit(rows.take((rows.units == unit).nonzero().flatten())) for unit in units])
+        sizes = torch.unique(rows.units, return_counts=True)[1]
+        parts = torch.split(rows.units.argsort(stable=True), sizes.tolist())
+        return Summary.concatenate([self._unit(rows.take(part)) for part in parts])
 
     def _unit(self, rows: Summary) -> Summary:
         plans, way, known = rows["plans"].movedim(1, 0), rows["way"], rows["known"][:, : self.horizon].all(1)
@@ -199,5 +206,5 @@ def _boundaries(truth: DrivingAnnotations) -> Tensor:
     return torch.stack((lines[:, :-1], lines[:, 1:]), dim=2).flatten(0, 1)
 
 
-def _optional(weights: tuple[float, ...] | None) -> Tensor | None:
-    return None if weights is None else torch.tensor(weights)
+def _weights(name: str, weights: tuple[float, ...] | None, horizon: int) -> Tensor:
+    return window_weights(None if weights is None else torch.tensor(weights), horizon, name)

@@ -63,22 +63,31 @@ class LazyScores:
     def _best(self) -> int:
         """First candidate with the largest of the scores at hand."""
         best = int(self._front[self._scores[self._front].argmax()])
-        if self._scores[best] <= self._outside:
+        if (-self._scores[best], best) > (-self._scores[self._behind], self._behind):
             self._look()
             best = int(self._front[self._scores[self._front].argmax()])
         return best
 
     def _look(self) -> None:
-        """Take into view the candidates with the largest scores, and all that are equal to the least of them."""
-        rank = max(0, len(self._scores) - FRONT)
-        inside = self._scores >= np.partition(self._scores, rank)[rank]
-        self._front = np.flatnonzero(inside)
-        self._outside = self._scores.max(where=~inside, initial=-np.inf)
+        """Take the first candidates into view, and find out which comes next."""
+        self._front = _first(self._scores, FRONT)
+        outside = self._scores.copy()
+        outside[self._front] = -np.inf
+        self._behind = int(outside.argmax())
 
     def _refresh(self) -> None:
-        """Bring those up to date that have the largest scores out of the candidates in view with an old one."""
+        """Bring the first of the candidates in view with an old score up to date."""
         old = self._front[self._made_at[self._front] < len(self.picks)]
-        if len(old) > BATCH:
-            old = old[np.argpartition(self._scores[old], -BATCH)[-BATCH:]]
+        old = old[_first(self._scores[old], BATCH)]
         self._scores[old] = self._combine(self._term.refresh(old))
         self._made_at[old] = len(self.picks)
+
+
+def _first(scores: Doubles, count: int) -> Positions:
+    """Positions of the largest scores, ascending; of equal ones those of the first, which will be picked first."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    least = np.partition(scores, -count)[-count]
+    inside = scores > least
+    inside[np.flatnonzero(scores == least)[: count - np.count_nonzero(inside)]] = True
+    return np.flatnonzero(inside)

@@ -193,8 +193,9 @@ class SceneRepresentation:
     def _embed_pool(self, pool: Summary, generator: torch.Generator) -> Summary:
         if self.pool_embedding != "deterministic":
             return self.embed_samples(pool, generator)
-        stochastic = pool["error_window_samples"].shape[1] > 1
-        return self.embed(self.embed_samples(pool, generator) if stochastic else pool)
+        if pool["error_window_samples"].shape[1] > 1:
+            pool = _with(pool, dispersion=self._over_passes(pool, generator, _scatter)[0])
+        return self.embed(pool)
 
     def embed(self, scenes: Summary, generator: torch.Generator | None = None) -> Summary:
         """Add ``embedding`` (N, D) of ``error_window``, by one pass without dropout."""
@@ -209,28 +210,40 @@ class SceneRepresentation:
         windows = scenes["error_window_samples"]
         if not windows.shape[1]:
             raise ValueError("the mean of stochastic embeddings needs stochastic passes: task.passes is 0")
-        means, scatter = [], []
+        mean, *scatter = self._over_passes(scenes, generator, _mean, *[_scatter] * (windows.shape[1] > 1))
+        normalized = self.pool_embedding == "normalized_mean"
+        fields = {"embedding": nn.functional.normalize(mean, dim=1) if normalized else mean}
+        if scatter:
+            fields["dispersion"] = scatter[0]
+        return _with(scenes, **fields)
+
+    def _over_passes(
+        self, scenes: Summary, generator: torch.Generator, *statistics: Callable[[Tensor], Tensor]
+    ) -> list[Tensor]:
+        """Statistics (N, ...), each a function of the embeddings (n, S, D) of the stochastic passes of some scenes."""
+        windows, parts = scenes["error_window_samples"], []
         with _drawing_from(generator):
             if self.encoder_dropout:
                 _switch_dropout_on(self.encoder)
             for some in torch.split(windows, max(1, BLOCK // windows.shape[1])):
                 samples = self._encode(some.flatten(0, 1)).reshape(*some.shape[:2], -1)
-                means.append(samples.double().mean(1))
-                if samples.shape[1] > 1:
-                    scatter.append(dispersion(samples.movedim(1, 0)))
+                parts.append([statistic(samples) for statistic in statistics])
             self.encoder.eval()
-        mean = torch.cat(means)
-        normalized = self.pool_embedding == "normalized_mean"
-        fields = {"embedding": nn.functional.normalize(mean, dim=1) if normalized else mean}
-        if scatter:
-            fields["dispersion"] = torch.cat(scatter)
-        return _with(scenes, **fields)
+        return [torch.cat(values) for values in zip(*parts, strict=True)]
 
     @one_thread()
     @torch.no_grad()
     def _encode(self, windows: Tensor) -> Tensor:
         windows = windows.float()
         return torch.cat([self.encoder(windows[i : i + BLOCK]) for i in range(0, len(windows), BLOCK)])
+
+
+def _mean(samples: Tensor) -> Tensor:
+    return samples.double().mean(1)
+
+
+def _scatter(samples: Tensor) -> Tensor:
+    return dispersion(samples.movedim(1, 0))
 
 
 def _with(summary: Summary, **fields: Tensor) -> Summary:

@@ -94,7 +94,8 @@ class VoxelSummarizer:
             "all": every voxel.
         free_class: the class of empty voxels, which do not block the view; "frustum" needs it.
         leave_out_free: the free class is none of the K of the class histogram and of U_fw (which the occupancy paper
-            leaves open): its share is 0, those of the others sum to 1. Needs ``free_class``.
+            leaves open): its share is 0, those of the others sum to 1; U_fw stays a mean over all visible voxels (see
+            `functional.voxel_statistics`). Needs ``free_class``.
 
     Raises:
         ValueError: the visibility is unknown, or "frustum" or ``leave_out_free`` without a free class.

@@ -16,16 +16,19 @@ A file of `summary_files` with these arrays; the keyframes of a scene follow eac
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
 from al_lightning.acquisition.error_windows import ErrorWindows
-from al_lightning.acquisition.functional.error_patterns import window_weights
 from al_lightning.acquisition.summary_files import MissingFieldError, TokenSummaries
 from al_lightning.types import DataFileError, Summary
 
-BLOCK = 256
-"""Scenes grouped together: `ErrorWindows.group` looks through all rows for every scene."""
+log = logging.getLogger(__name__)
+
+MOVING = 2.0
+"""Least distance driven in T steps by a vehicle that moves, metres."""
 
 
 def scene_summaries(keyframes: TokenSummaries, windows: ErrorWindows, *, labeled: bool) -> TokenSummaries:
@@ -49,6 +52,7 @@ def scene_summaries(keyframes: TokenSummaries, windows: ErrorWindows, *, labeled
     planned, driven = keyframes["planned"].float(), keyframes["driven"].float()
     known = keyframes["driven_mask"] if "driven_mask" in keyframes.names else torch.ones(driven.shape[:-1]).bool()
     _check_shapes(keyframes, scenes, planned, driven, known)
+    _warn_of_offsets(keyframes.source, planned[:, 0, -1], driven[:, -1], known[:, -1], planned.shape[2])
     numbers = {scene: number for number, scene in enumerate(dict.fromkeys(scenes))}
     units = torch.tensor([numbers[scene] for scene in scenes])
     if bool((units.diff() < 0).any()):
@@ -60,9 +64,7 @@ def scene_summaries(keyframes: TokenSummaries, windows: ErrorWindows, *, labeled
             f"known; the first: {blind[0]}"
         )
     rows = Summary(units, {"row": torch.arange(len(units)), "plans": planned, "way": driven, "known": known})
-    sizes = torch.bincount(units // BLOCK).tolist()
-    blocks = torch.arange(len(units)).split(sizes)  # type: ignore[no-untyped-call]
-    fields = Summary.concatenate([windows.group(rows.take(block)) for block in blocks]).fields
+    fields = windows.group(rows).fields
     if labeled:
         fields["safety"] = _safety(keyframes, windows, fields["reference_row"])
     return TokenSummaries(keyframes.source, list(numbers), list(fields), fields.__getitem__)
@@ -76,7 +78,7 @@ def _safety(keyframes: TokenSummaries, windows: ErrorWindows, rows: Tensor) -> T
     if bool((clearance < 0).any()):
         raise DataFileError(f"'clearance' of {keyframes.source} holds negative distances")
     distance = clearance[rows, : windows.horizon].double()
-    return window_weights(windows.safety_weights, windows.horizon) * torch.exp(-distance / windows.scale)
+    return windows.safety_weights * torch.exp(-distance / windows.scale)
 
 
 def _check_shapes(keyframes: TokenSummaries, scenes: list[str], planned: Tensor, driven: Tensor, known: Tensor) -> None:
@@ -87,3 +89,24 @@ def _check_shapes(keyframes: TokenSummaries, scenes: list[str], planned: Tensor,
             f"driven_mask (R, T), got {len(scenes)}, {tuple(planned.shape)}, {tuple(driven.shape)}, "
             f"{tuple(known.shape)}"
         )
+
+
+def _warn_of_offsets(source: str, planned: Tensor, driven: Tensor, known: Tensor, steps: int) -> None:
+    """Warn where planned positions look like the offsets of single steps, which reach a T-th of what is driven.
+
+    Args:
+        source: where they come from.
+        planned: (R, 2) after the last step.
+        driven: (R, 2) likewise.
+        known: (R,) bool, where that is known.
+        steps: T.
+    """
+    distance = driven.norm(dim=1)
+    moving = known & (distance > MOVING)
+    share = (planned.norm(dim=1) / distance)[moving]
+    if steps > 1 and len(share) and float(share.median()) < 1.5 / steps:
+        log.warning(
+            "the 'planned' positions of %s after %d steps lie at %.0f %% of the driven distance (median): are they "
+            "the offsets of single steps? Positions are their cumulative sum",
+            source, steps, 100 * float(share.median()),
+        )  # fmt: skip

@@ -45,24 +45,6 @@ def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     return visible
 
 
-def line_of_sight(occupied: Tensor, grid: VoxelGrid, origin: Tensor) -> Tensor:
-    """Whether a voxel can be seen from a point: its centre or, where it is occupied, a face of it.
-
-    Args:
-        occupied: (X, Y, Z) bool.
-        grid: the voxels.
-        origin: (3,) metres, inside or outside the grid.
-
-    Returns:
-        (X, Y, Z) bool.
-
-    Raises:
-        ValueError: ``occupied`` does not have the shape of the grid.
-    """
-    _check_shape(occupied, grid)
-    return _seen(occupied, torch.ones_like(occupied)[None], _to_voxels(grid, origin.to(occupied.device))[None])
-
-
 def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether at least one camera sees a voxel: it lies in the camera's frustum and in its line of sight.
 

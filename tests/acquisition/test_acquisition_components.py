@@ -19,10 +19,8 @@ from al_lightning.acquisition import (
 )
 from al_lightning.acquisition.functional import (
     jensen_shannon,
-    k_center,
     min_jensen_shannon,
     robust_min_max,
-    select_class_distribution,
 )
 from al_lightning.types import Summary
 
@@ -59,26 +57,21 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("scope", ["pool", "remaining"])
-@pytest.mark.parametrize("left_out", [(), ("inter",), ("intra",), ("uncertainty",), ("inter", "uncertainty")])
-def test_components_reproduce_the_function(scope, left_out):
+def test_what_a_selection_holds():
     pool, labeled = summaries()
-    terms = [name for name in ("inter", "intra", "uncertainty") if name not in left_out]
-    picks = select_class_distribution(
-        pool["class_histogram"],
-        labeled["class_histogram"],
-        pool["frequency_weighted_entropy"],
-        BUDGET,
-        terms=terms,
-        scope=scope,
-    )
-    acquisition = class_distribution(weights=dict.fromkeys(left_out, 0.0), scope=scope)
-    selection = acquisition.select(pool, labeled, BUDGET, seeded())
-    assert selection.units.tolist() == pool.units[picks].tolist()
-    assert selection.step[picks].tolist() == list(range(BUDGET))
+    selection = class_distribution(weights={"inter": 0.0}).select(pool, labeled, BUDGET, seeded())
+    assert selection.units.dtype == torch.int64
+    assert pool.units[selection.step.argsort()[-BUDGET:]].tolist() == selection.units.tolist()
     assert int((selection.step == -1).sum()) == N - BUDGET
-    expected = {"score", *terms, *(f"{name}_normalized" for name in terms)}
-    assert set(selection.scores) == expected  # what has weight 0 is not computed
+    # What has weight 0 is not computed.
+    assert set(selection.scores) == {"score", "intra", "intra_normalized", "uncertainty", "uncertainty_normalized"}
+
+
+@pytest.mark.parametrize("criterion", [KCenter(), IntraSetDiversity(), IntraSetDiversity(neighbors=3)])
+def test_criteria_keep_nothing_of_a_selection(criterion):
+    before = dict(vars(criterion))
+    alone(criterion).select(*summaries(), BUDGET, seeded())
+    assert vars(criterion) == before
 
 
 def test_criteria_start_anew_in_every_cycle():
@@ -146,13 +139,6 @@ def test_static_criteria_are_renormalized_over_the_remaining():
         for scope in ("pool", "remaining")
     }
     assert picks == {"pool": [6, 7], "remaining": [6, 5]}
-
-
-def test_k_center_component_is_k_center():
-    pool, labeled = summaries()
-    selection = alone(KCenter()).select(pool, labeled, BUDGET, seeded())
-    picks = k_center(pool["embedding"], labeled["embedding"], BUDGET)
-    assert selection.units.tolist() == pool.units[picks].tolist()
 
 
 def test_random_depends_on_the_generator_alone():

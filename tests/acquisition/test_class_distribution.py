@@ -1,4 +1,4 @@
-"""`select_class_distribution` against Sec. III of the occupancy paper, transcribed word by word."""
+"""Class-distribution guided selection against Sec. III of the occupancy paper, transcribed word by word."""
 
 import itertools
 import math
@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from al_lightning.acquisition.functional import select_class_distribution
+from al_lightning.acquisition import (
+    Acquisition,
+    FrequencyWeightedUncertainty,
+    InterSampleDiversity,
+    IntraSetDiversity,
+    L2Norm,
+    RobustMinMax,
+    Selection,
+)
+from al_lightning.types import Summary
 
 TERMS = ("inter", "intra", "uncertainty")
 SUBSETS = [subset for size in (1, 2, 3) for subset in itertools.combinations(TERMS, size)]
@@ -95,17 +104,20 @@ def pool(request):
     return request.param[0], make(*request.param)
 
 
+def select(histogram, labeled, uncertainty, budget=BUDGET, terms=TERMS, scope="pool") -> Selection:
+    criteria = {
+        "inter": InterSampleDiversity(), "intra": IntraSetDiversity(), "uncertainty": FrequencyWeightedUncertainty()
+    }  # fmt: skip
+    weights = {name: float(name in terms) for name in criteria}
+    acquisition = Acquisition(criteria, weights, RobustMinMax(), L2Norm(), scope)
+    fields = {"class_histogram": histogram, "frequency_weighted_entropy": uncertainty}
+    known = Summary(torch.arange(len(labeled)), {"class_histogram": labeled})
+    return acquisition.select(Summary(torch.arange(len(histogram)), fields), known, budget, torch.Generator())
+
+
 def run(pool: Pool, terms, scope) -> list[int]:
-    picks = select_class_distribution(
-        torch.from_numpy(pool.histogram),
-        torch.from_numpy(pool.labeled),
-        torch.from_numpy(pool.uncertainty),
-        BUDGET,
-        terms=terms,
-        scope=scope,
-    )
-    assert picks.dtype == torch.int64
-    return picks.tolist()
+    arrays = (torch.from_numpy(x) for x in (pool.histogram, pool.labeled, pool.uncertainty))
+    return select(*arrays, terms=terms, scope=scope).units.tolist()
 
 
 @pytest.mark.parametrize("scope", ["pool", "remaining"])
@@ -133,40 +145,25 @@ def test_intra_alone_starts_with_the_first_row():
 
 def test_identical_candidates_keep_their_order():
     histogram = torch.full((9, 4), 0.25)
-    picks = select_class_distribution(histogram, histogram[:2], torch.ones(9), 9)
-    assert picks.tolist() == list(range(9))
+    assert select(histogram, histogram[:2], torch.ones(9), 9).units.tolist() == list(range(9))
 
 
 def test_float32_histograms_are_accepted():
     cycle = make("random", 40)
     arguments = [torch.from_numpy(x).float() for x in (cycle.histogram, cycle.labeled, cycle.uncertainty)]
-    assert len(select_class_distribution(*arguments, 5)) == 5
-
-
-def arguments(**changes):
-    histogram = torch.full((4, 2), 0.5)
-    given = {"pool_histogram": histogram, "labeled_histogram": histogram, "uncertainty": torch.ones(4), "budget": 2}
-    return given | changes
+    assert len(select(*arguments, 5).units) == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labeled_histogram": torch.empty(0, 2)}, "labeled_histogram is empty"),
-        ({"labeled_histogram": torch.empty(0, 2), "terms": ("uncertainty",)}, "labeled_histogram is empty"),
-        ({"budget": 5}, "between 1 and the 4 candidates"),
-        ({"budget": 0}, "between 1 and the 4 candidates"),
-        ({"pool_histogram": torch.full((4, 2), 0.6)}, "must hold class histograms"),
-        ({"labeled_histogram": torch.tensor([[1.5, -0.5]])}, "must hold class histograms"),
-        ({"labeled_histogram": torch.tensor([[1.0]])}, "same number of classes"),
-        ({"uncertainty": torch.ones(3)}, "does not fit"),
-        ({"uncertainty": torch.tensor([1.0, float("nan"), 0, 0])}, "'uncertainty' are not finite"),
-        ({"terms": ()}, "terms must be"),
-        ({"terms": ("inter", "entropy")}, "terms must be"),
-        ({"terms": ("inter", "inter")}, "terms must be"),
-        ({"scope": "cycle"}, "scope must be one of pool, remaining"),
+        ({"labeled": torch.empty(0, 2)}, "no labeled histogram"),
+        ({"histogram": torch.full((4, 2), 0.6)}, "must hold class histograms"),
+        ({"labeled": torch.tensor([[1.5, -0.5]])}, "must hold class histograms"),
+        ({"labeled": torch.tensor([[1.0]])}, "same number of classes"),
     ],
 )
 def test_refusals(changes, message):
+    histogram = torch.full((4, 2), 0.5)
     with pytest.raises(ValueError, match=message):
-        select_class_distribution(**arguments(**changes))
+        select(**({"histogram": histogram, "labeled": histogram, "uncertainty": torch.ones(4), "budget": 2} | changes))

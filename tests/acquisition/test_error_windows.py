@@ -50,6 +50,43 @@ def test_rows_become_scenes_with_the_window_that_deviates_most(reference: str, c
             assert torch.allclose(window, error[moment, 1 + k, :5].double(), atol=1e-5)
 
 
+def test_error_weights_choose_the_moment_and_scale_the_pattern() -> None:
+    """Eq. 2: squares are weighted to find t*, deviations to make e_i, both with a_d."""
+    given, planned, weights = batch(9), plans(9), torch.tensor([0.0, 4.0, 0.5, 0.0])
+    windows = ErrorWindows(horizon=4, error_weights=tuple(weights.tolist()))
+    scene = windows.group(Summary(torch.zeros(9).long(), windows(given, planned)))
+    error = (planned - given.inputs.ego_future.cumsum(1)[:, None])[:, :, :4]
+    size = (weights * error.square().sum(-1)).sum(-1)  # (R, 1 + K)
+    worst = size.argmax(0).tolist()
+    assert int(scene["reference_row"]) == 10 + worst[0] != 10 + int(error[:, 0].square().sum((1, 2)).argmax())
+    assert torch.allclose(scene["error_window"][0], (weights[:, None] * error[worst[0], 0]).double(), atol=1e-5)
+    for k in range(1, 1 + PASSES):
+        found = scene["error_window_samples"][0, k - 1]
+        assert torch.allclose(found, (weights[:, None] * error[worst[k], k]).double(), atol=1e-5)
+
+
+def test_rows_of_units_may_be_mixed() -> None:
+    windows, units = ErrorWindows(), torch.arange(40) % 5
+    rows = Summary(units, windows(batch(40), plans(40)))
+    parts = [windows.group(rows.take((units == unit).nonzero()[:, 0])) for unit in range(5)]
+    scenes, expected = windows.group(rows), Summary.concatenate(parts)
+    assert scenes.units.tolist() == expected.units.tolist() == list(range(5))
+    assert all(torch.equal(scenes[name], expected[name]) for name in expected.fields)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
+def test_a_scale_that_is_no_length_is_refused_when_it_is_named(scale: float) -> None:
+    with pytest.raises(ValueError, match="scale must be positive and finite"):
+        ErrorWindows(scale=scale)
+
+
+@pytest.mark.parametrize("name", ["error_weights", "safety_weights"])
+@pytest.mark.parametrize("weights", [(1.0,) * 4, (1.0, 1.0, 1.0, 1.0, -0.5), (1.0, 1.0, 1.0, 1.0, math.inf)])
+def test_weights_that_do_not_fit_are_refused_when_they_are_named(name: str, weights: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be 5 finite numbers that are not negative"):
+        ErrorWindows(**{name: weights})
+
+
 def test_without_passes_there_are_no_samples() -> None:
     summarizer = ErrorWindows()
     scene = summarizer.group(Summary(torch.zeros(6).long(), summarizer(batch(6), plans(6)[:, :1])))

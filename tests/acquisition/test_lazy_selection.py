@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from al_lightning.acquisition import Acquisition, Identity, KCenter, L2Norm, Term, WeightedSum, greedy
-from al_lightning.acquisition.functional import LazyCenterDistance, NearestCenterDistance, k_center
+from al_lightning.acquisition.functional import LazyCenterDistance, NearestCenterDistance
 from al_lightning.acquisition.selection import Picks
 from al_lightning.types import Summary
 
@@ -40,6 +40,12 @@ def reference(pool, labeled, budget, combine=WeightedSum(), weight=1.0) -> Picks
     return greedy(terms, budget, normalize=Identity(), combine=combine)
 
 
+def lazy(pool, labeled, budget) -> torch.Tensor:
+    x, y = (Summary(torch.arange(len(z)), {"embedding": z}) for z in (pool, labeled))
+    acquisition = Acquisition({"it": KCenter()}, normalizer=Identity(), combiner=WeightedSum())
+    return acquisition.select(x, y, budget, torch.Generator()).units
+
+
 @pytest.fixture
 def narrow(monkeypatch):
     """A view so narrow that it is renewed many times."""
@@ -51,22 +57,33 @@ def narrow(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_picks_are_the_same(narrow, family, dtype):
     pool, labeled = (x.to(dtype) for x in embeddings(family, 300))
-    assert torch.equal(k_center(pool, labeled, 120), reference(pool, labeled, 120).picks)
+    assert torch.equal(lazy(pool, labeled, 120), reference(pool, labeled, 120).picks)
 
 
 @pytest.mark.parametrize("family", ["normal", "grid", "equal"])
 def test_to_the_last_candidate(narrow, family):
     pool, labeled = embeddings(family, 70)
-    assert torch.equal(k_center(pool, labeled, 70), reference(pool, labeled, 70).picks)
+    assert torch.equal(lazy(pool, labeled, 70), reference(pool, labeled, 70).picks)
 
 
+@pytest.mark.parametrize("few", [0, 1000])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_distances_are_the_same(family):
+def test_distances_are_the_same(monkeypatch, family, few):
+    """In blocks of candidates and centers, whichever way inner products are found."""
+    for name, value in (("FEW", few), ("ROWS", 64), ("CENTERS", 3)):
+        monkeypatch.setattr(f"al_lightning.acquisition.functional.nearest_center.{name}", value)
     pool, labeled = embeddings(family, 200, d=7)
     lazy, all_pairs = LazyCenterDistance(pool, labeled), NearestCenterDistance(pool, labeled)
     assert torch.equal(lazy.distance, all_pairs.distance)
     for position in (3, 150, 77, 4, 0):
         assert torch.equal(lazy.add(position), all_pairs.add(position))
+    some = np.array([9, 150, 3, 120])
+    for position in (1, 199, 60, 61, 100):
+        lazy.notice(position)
+        expected = all_pairs.add(position)
+        if position == 60:  # these have seen more centers than the others
+            assert np.array_equal(lazy.refresh(some), expected.numpy()[some])
+    assert np.array_equal(lazy.refresh(np.arange(200)), expected.numpy())
 
 
 @pytest.mark.parametrize(("combiner", "weight"), [(WeightedSum(), 1.0), (WeightedSum(), 0.3), (L2Norm(), 2.0)])
@@ -83,31 +100,35 @@ def test_an_acquisition_reports_the_same_scores(narrow, combiner, weight):
         assert torch.equal(selection.scores["score"], expected.combined)
 
 
-def test_most_distances_are_never_computed(monkeypatch):
+def counted(monkeypatch, pool, labeled, budget) -> tuple[list[int], list[int]]:
+    """How many candidates each refresh is asked for, and how many distances it computes."""
     module = sys.modules["al_lightning.acquisition.functional.nearest_center"]
-    lower, looked, computed = module.lower_nearest, [], []
+    lower, refresh, computed, asked = module.lower_nearest, LazyCenterDistance.refresh, [0], []
 
-    def counting(rows, nearest, seen, *rest):
-        which = rest[6]
-        looked.append(len(which) * len(rows) - int(seen[rows].sum()))
-        computed.append(lower(rows, nearest, seen, *rest))
+    def counting(*arguments):
+        computed[-1] += lower(*arguments)
+
+    def asking(self, positions):
+        asked.append(len(positions))
+        computed.append(0)
+        return refresh(self, positions)
 
     monkeypatch.setattr(module, "lower_nearest", counting)
-    pool, labeled = embeddings("normal", 5000, d=32)
-    k_center(pool, labeled, 300)
-    # The first call is that for the labeled.
-    assert sum(looked[1:]) < 0.5 * 5000 * 300
-    assert sum(computed[1:]) < 0.1 * 5000 * 300
+    monkeypatch.setattr(LazyCenterDistance, "refresh", asking)
+    lazy(pool, labeled, budget)
+    return asked, computed[1:]
 
 
-def test_threads_do_not_matter(monkeypatch):
-    monkeypatch.setattr("al_lightning.acquisition.functional.nearest_center.SHARED", 10)
-    pool, labeled = embeddings("normal", 200)
-    threads, results = torch.get_num_threads(), []
-    try:
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            results.append(LazyCenterDistance(pool, labeled).distance)
-    finally:
-        torch.set_num_threads(threads)
-    assert torch.equal(*results)
+def test_most_distances_are_never_computed(monkeypatch):
+    asked, computed = counted(monkeypatch, *embeddings("normal", 5000, d=32), 300)
+    assert sum(asked[:-1]) < 0.1 * 5000 * 300
+    assert asked[-1] == 5000  # the scores that are reported
+    assert sum(computed) < 0.1 * 5000 * 300
+
+
+@pytest.mark.parametrize("family", ["equal", "grid"])
+def test_ties_do_not_cost_a_pass_over_the_candidates(monkeypatch, family):
+    pool, labeled = embeddings(family, 6400, d=4)
+    asked, computed = counted(monkeypatch, pool, labeled + (family == "equal"), 300)
+    assert len(asked) < 1000  # two a pick, and one for 64 candidates whose distance has fallen
+    assert sum(computed) < 20 * 6400

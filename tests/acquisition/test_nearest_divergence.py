@@ -20,6 +20,7 @@ from al_lightning.acquisition.functional import (
     nearest_divergence,
 )
 from al_lightning.acquisition.functional.divergence_kernel import log2
+from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import Summary
 
 FAMILIES = ("random", "sparse", "clustered", "one-hot", "tripled", "unnormalized")
@@ -100,6 +101,37 @@ def test_threads_do_not_matter(monkeypatch):
             assert torch.equal(nearest_divergence(p, q), min_jensen_shannon(p, q))
     finally:
         torch.set_num_threads(threads)
+
+
+@one_thread()
+def picked(divergence: PickedDivergence) -> torch.Tensor:
+    """As in the greedy core."""
+    return divergence.add(3)
+
+
+def test_picks_are_taken_in_on_the_threads_of_the_caller(monkeypatch):
+    module = sys.modules["al_lightning.acquisition.functional.nearest_divergence"]
+    calls, lower = [], module.lower_nearest
+    monkeypatch.setattr(module, "SHARED", 1)
+    monkeypatch.setattr(module, "lower_nearest", lambda *args: calls.append(args) or lower(*args))
+    candidates, threads = histograms("random", 1700), torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(picked(PickedDivergence(candidates)), NearestPickedDivergence(candidates).add(3))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(calls) == 3
+
+
+def test_equal_histograms_are_computed_once(monkeypatch):
+    computed = []
+    module = sys.modules["al_lightning.acquisition.functional.nearest_divergence"]
+    lower = module.lower_nearest
+    monkeypatch.setattr(module, "lower_nearest", lambda *args: computed.append(lower(*args)) or computed[-1])
+    divergence = PickedDivergence(histograms("random", 1).repeat(1000, 1))
+    for position in range(5):
+        divergence.add(position)
+    assert computed == [1000, 0, 0, 0, 0]
 
 
 def test_most_pairs_are_never_computed(monkeypatch):

@@ -98,6 +98,41 @@ def test_rarity_by_the_index_is_close_to_the_exact_one(lists_from_500):
     assert torch.equal(Rarity().score(pool, pool, torch.Generator()), exact)
 
 
+@pytest.fixture
+def pretended_gpu(monkeypatch):
+    """An index that is asked for on a GPU, and stands on the processor."""
+    monkeypatch.setattr(f"{MODULE}.GPU_LISTS", 4)
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(faiss, "index_cpu_to_gpu", lambda resources, device, index: index, raising=False)
+
+
+def test_a_gpu_is_not_asked_for_more_lists_than_it_can_search(lists_from_500, pretended_gpu):
+    z = points(2000, d=30, spread=3.0).float().numpy()  # without structure: all lists are needed
+    index = NeighborIndex(z, 20, recall=1.0, device="gpu")
+    assert index._index.nprobe == 4
+    assert index.recall < 1
+    assert bool((index.search(z[:5], 20) >= 0).all())
+    with pytest.raises(ValueError, match="4 lists hold fewer than 1990 points; index_device 'cpu' has no limit"):
+        index.search(z[:5], 1990)
+    assert index._index.nprobe == 4
+
+
+def test_threads_of_faiss_are_put_back_after_a_failure(lists_from_500, monkeypatch):
+    threads = faiss.omp_get_max_threads()
+
+    def fail(self, points):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(faiss.IndexIVFFlat, "train", fail)
+    try:
+        faiss.omp_set_num_threads(3)
+        with pytest.raises(RuntimeError, match="no memory"):
+            NeighborIndex(points(600).float().numpy(), 5)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
 def test_refusals():
     z = points(50)
     for call in (lambda d: rarity(z, index_device=d), lambda d: Rarity(index_device=d)):

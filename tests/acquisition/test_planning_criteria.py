@@ -17,7 +17,6 @@ from al_lightning.acquisition.functional import (
     hazardous_scenes,
     rarity,
     safety_criticality,
-    value_score,
 )
 from al_lightning.types import Summary
 
@@ -73,11 +72,12 @@ def test_rarity_among_labeled_scenes_too(pool, labeled):
 
 @pytest.mark.parametrize("weights", [{}, {"R": 0.5}, {"S": 0.0}, {"R": 0, "U": 0}], ids=str)
 def test_selection_takes_the_largest_value_scores(pool, labeled, weights):
+    """Q_i = a_S S_i / sigma_S + a_R R_i / sigma_R + a_U U_i / sigma_U."""
     criteria = {"S": SafetyCriticality(), "R": Rarity(), "U": Uncertainty()}
     acquisition = Acquisition(criteria, weights, DivideByDeviation(), WeightedSum())
     selection = acquisition.select(pool, labeled, 10, seeded())
-    terms = torch.stack([criterion.score(pool, labeled, seeded()) for criterion in criteria.values()])
-    q = value_score(terms, torch.tensor([weights.get(name, 1.0) for name in criteria], dtype=torch.float64))
+    terms = {name: criterion.score(pool, labeled, seeded()) for name, criterion in criteria.items()}
+    q = sum(weights.get(name, 1.0) * term / term.std(correction=0) for name, term in terms.items())
     torch.testing.assert_close(selection.scores["score"], q)
     best = q.argsort(descending=True, stable=True)[:10]
     assert selection.units.tolist() == pool.units[best].tolist()

@@ -1,4 +1,4 @@
-"""Density, scatter and value score against transcriptions in float64, on the circle, and in degenerate cases."""
+"""Density, scatter, scores over their deviation: against transcriptions in float64, on the circle, degenerate cases."""
 
 import math
 
@@ -14,7 +14,6 @@ from al_lightning.acquisition.functional import (
     nearest_neighbors,
     neighborhood_correlation,
     rarity,
-    value_score,
 )
 
 
@@ -151,19 +150,6 @@ def test_a_large_mean_does_not_hide_the_deviation():
         divide_by_deviation(torch.tensor([-1e308, 1e308], dtype=torch.float64))
     with pytest.raises(ValueError, match="no score"):
         divide_by_deviation(torch.zeros(0))
-
-
-def test_value_score_equals_the_printed_sum():
-    terms = torch.stack([points(0, 30, 1)[:, 0], 100 * points(1, 30, 1)[:, 0], torch.full((30,), 7.0)])
-    weights = torch.tensor([0.5, 2.0, 1.0])
-    expected = 0.5 * terms[0] / np.std(terms[0].numpy()) + 2 * terms[1] / np.std(terms[1].numpy())
-    torch.testing.assert_close(value_score(terms, weights), expected, rtol=1e-12, atol=1e-12)
-    with pytest.raises(ValueError, match="weights"):
-        value_score(terms, -weights)
-    with pytest.raises(ValueError, match="needed"):
-        value_score(terms, weights[:2])
-    with pytest.raises(ValueError, match="finite"):
-        value_score(terms * torch.nan, weights)
 
 
 @settings(max_examples=30)

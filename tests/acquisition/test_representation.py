@@ -69,6 +69,12 @@ def test_the_pool_is_embedded_as_the_labeled_scenes_are():
     assert (found.pool["dispersion"] > 0).all()
 
 
+def test_no_mean_is_kept_where_none_is_read(monkeypatch):
+    expected = small(pool_embedding="mean")(POOL, LABELED, seeded()).pool["dispersion"]
+    monkeypatch.delattr(SceneRepresentation, "embed_samples")
+    assert torch.equal(small()(POOL, LABELED, seeded()).pool["dispersion"], expected)
+
+
 def test_the_mean_embedding_and_the_dispersion():
     pool = small(pool_embedding="mean")(without(POOL, "error_window"), LABELED, seeded()).pool
     # Of S points on the sphere, the mean lies within it; what it lacks to length 1 is their scatter.

@@ -186,3 +186,8 @@ def test_criticality_refuses_what_it_cannot_measure():
         safety_criticality(z * torch.nan, z)
     with pytest.raises(ValueError, match="must be"):
         safety_criticality(z, z[:, :2])
+
+
+@pytest.mark.parametrize(("scenes", "count"), [(1, 1), (14, 1), (15, 2), (17, 2), (24, 2), (25, 3), (700, 70)])
+def test_the_number_of_hazards_is_rounded_to_the_nearest(scenes, count):
+    assert len(hazardous_scenes(torch.arange(scenes).float()[:, None])) == count

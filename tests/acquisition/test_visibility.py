@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from al_lightning.acquisition import frustum_visibility, in_frustum, line_of_sight
+from al_lightning.acquisition import frustum_visibility, in_frustum
+from al_lightning.acquisition.sight_kernel import seen_by_cameras
+from al_lightning.acquisition.visibility import TOUCH
 from al_lightning.types import CameraInputs, VoxelGrid
 
 GRID = VoxelGrid((-4.0, -3.0, -1.0), (4.0, 3.0, 2.0), (8, 10, 5))  # voxels of 1.0 x 0.6 x 0.6 m
@@ -53,6 +55,12 @@ ORIGINS = {
     "outside": (-6.3, 1.2, 3.1),
     "far outside": (50.0, -40.0, 30.0),
 }
+
+
+def line_of_sight(occupied: torch.Tensor, grid: VoxelGrid, origin: torch.Tensor) -> torch.Tensor:
+    """Whether voxels are seen from a point, in metres, whatever the direction."""
+    camera = (origin.double() - torch.tensor(grid.lower)) / torch.tensor(grid.voxel_size, dtype=torch.float64)
+    return seen_by_cameras(occupied, torch.ones_like(occupied)[None], camera[None], TOUCH)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2])
@@ -109,8 +117,6 @@ def test_the_voxel_of_the_camera_does_not_block():
 
 def test_refuses_another_shape():
     occupied = torch.zeros(8, 10, 4, dtype=torch.bool)
-    with pytest.raises(ValueError, match="occupied must be bool of the grid's shape"):
-        line_of_sight(occupied, GRID, torch.zeros(3))
     with pytest.raises(ValueError, match="occupied must be bool of the grid's shape"):
         frustum_visibility(occupied[None], GRID, cameras(1, 1))
 

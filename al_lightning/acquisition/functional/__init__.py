@@ -4,8 +4,6 @@ from al_lightning.acquisition.functional.approximate_divergence import (
     ApproximatePickedDivergence,
     approximate_nearest_divergence,
 )
-from al_lightning.acquisition.functional.class_distribution import select_class_distribution
-from al_lightning.acquisition.functional.core_set import k_center
 from al_lightning.acquisition.functional.dispersion import dispersion
 from al_lightning.acquisition.functional.divergence import (
     NearestPickedDivergence,
@@ -16,7 +14,13 @@ from al_lightning.acquisition.functional.error_patterns import RepresentativeErr
 from al_lightning.acquisition.functional.nearest_center import LazyCenterDistance, NearestCenterDistance
 from al_lightning.acquisition.functional.nearest_divergence import PickedDivergence, nearest_divergence
 from al_lightning.acquisition.functional.neighbors import Neighbors, nearest_neighbors
-from al_lightning.acquisition.functional.normalization import l2_norm, min_max_affine, robust_min_max, weighted_sum
+from al_lightning.acquisition.functional.normalization import (
+    divide_by_deviation,
+    l2_norm,
+    min_max_affine,
+    robust_min_max,
+    weighted_sum,
+)
 from al_lightning.acquisition.functional.rarity import neighborhood_correlation, rarity
 from al_lightning.acquisition.functional.safety import (
     footprint_distance,
@@ -26,15 +30,8 @@ from al_lightning.acquisition.functional.safety import (
     segment_distance,
     soft_collision,
 )
-from al_lightning.acquisition.functional.value_score import divide_by_deviation, value_score
 from al_lightning.acquisition.functional.voxel_shares import UncertaintyShares, uncertainty_shares
-from al_lightning.acquisition.functional.voxels import (
-    VoxelStatistics,
-    class_histogram,
-    frequency_weighted_entropy,
-    mean_entropy,
-    voxel_statistics,
-)
+from al_lightning.acquisition.functional.voxels import VoxelStatistics, voxel_statistics
 
 __all__ = [
     "ApproximatePickedDivergence",
@@ -47,16 +44,12 @@ __all__ = [
     "UncertaintyShares",
     "VoxelStatistics",
     "approximate_nearest_divergence",
-    "class_histogram",
     "dispersion",
     "divide_by_deviation",
     "footprint_distance",
-    "frequency_weighted_entropy",
     "hazardous_scenes",
     "jensen_shannon",
-    "k_center",
     "l2_norm",
-    "mean_entropy",
     "min_jensen_shannon",
     "min_max_affine",
     "nearest_divergence",
@@ -68,10 +61,8 @@ __all__ = [
     "safety_criticality",
     "safety_descriptor",
     "segment_distance",
-    "select_class_distribution",
     "soft_collision",
     "uncertainty_shares",
-    "value_score",
     "voxel_statistics",
     "weighted_sum",
 ]

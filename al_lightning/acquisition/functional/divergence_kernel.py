@@ -61,13 +61,13 @@ def lower_nearest(
     other_mass: Doubles,
     margin: float,
 ) -> int:
-    """Lower each candidate's divergence to its nearest other; see `nearest_divergence.Candidates`.
+    """Lower each candidate's divergence to its nearest other; see `nearest_divergence`.
 
     Args:
         nearest: (N,) bits, lowered in place.
         reach: (B, WIDTH) mass - nearest - margin of the candidates in blocks, kept up to date; infinite behind the
-            last candidate. Only an other whose inner product of square roots less
-            its own mass is larger can be nearer than ``nearest``.
+            last candidate, and where ``nearest`` is 0. Only an other whose inner product of square roots less its own
+            mass is larger can be nearer than ``nearest``.
         roots: (B, K, WIDTH) square roots of the histograms, in the same blocks.
         halves: (N, K) halves of the histograms, 0 replaced.
         entropy: (N,) bits.
@@ -105,7 +105,7 @@ def lower_nearest(
                     value = min(max(value, 0.0), 1.0)
                     if value < nearest[i]:
                         nearest[i] = value
-                        reach[block, j] = mass[i] - value - margin
+                        reach[block, j] = mass[i] - value - margin if value > 0 else np.inf
     return computed
 
 

@@ -62,8 +62,8 @@ def representative_error(
     return RepresentativeError(counted.nonzero().squeeze(1)[position], factor[:, None] * window)
 
 
-def window_weights(weights: Tensor | None, horizon: int) -> Tensor:
-    """Weights (H,) float64 of the steps of a window; ones for None.
+def window_weights(weights: Tensor | None, horizon: int, name: str = "weights") -> Tensor:
+    """Weights (H,) float64 of the steps of a window; ones for None. Errors call them by the name.
 
     Raises:
         ValueError: there are not H weights, or one is negative or not finite.
@@ -71,7 +71,7 @@ def window_weights(weights: Tensor | None, horizon: int) -> Tensor:
     if weights is None:
         return torch.ones(horizon, dtype=torch.float64)
     if weights.shape != (horizon,) or not bool((weights.isfinite() & (weights >= 0)).all()):
-        raise ValueError(f"weights must be {horizon} finite numbers that are not negative, got {weights.tolist()}")
+        raise ValueError(f"{name} must be {horizon} finite numbers that are not negative, got {weights.tolist()}")
     return weights.double()
 
 

@@ -10,19 +10,26 @@ the nearest one known; only the others cost a distance in float64.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.acquisition.functional.distance_kernel import Doubles, Floats, Singles, distances, lower_nearest
+from al_lightning.acquisition.functional.distance_kernel import (
+    Doubles,
+    Floats,
+    Singles,
+    distances,
+    inner_products,
+    lower_nearest,
+)
 
-# Candidates below which threads cost more than they give.
-SHARED = 2**16
 # Embeddings converted together.
 BLOCK = 2**14
+# Candidates and centers whose inner products are found together: 4 MiB.
+ROWS, CENTERS = 2**10, 2**10
+# Candidates up to which it is faster to find only the products with centers that they have not seen.
+FEW = 2**8
 
 
 class NearestCenterDistance:
@@ -57,7 +64,7 @@ class NearestCenterDistance:
 class LazyCenterDistance:
     """Euclidean distance of candidates to their nearest center, brought up to date where it is asked for.
 
-    Bit for bit the distances of `core_set.NearestCenterDistance`.
+    Bit for bit the distances of `NearestCenterDistance`.
 
     Args:
         pool: (N, D) embeddings of the candidates.
@@ -113,18 +120,19 @@ class LazyCenterDistance:
     def _lower(
         self, positions: NDArray[np.int64], centers: Floats, scaled: Singles, square: Doubles, which: NDArray[np.int64]
     ) -> None:
-        own = self._nearest, self._seen, self._pool, self._scaled, self._square
-        bounds = self._scale, self._slack, self._relative
-
-        def lower(some: NDArray[np.int64]) -> None:
-            lower_nearest(some, *own, centers, scaled, square, which, *bounds)
-
-        if len(positions) < SHARED:
-            lower(positions)
-            return
-        count = torch.get_num_threads()
-        with ThreadPoolExecutor(count) as threads:  # candidates do not depend on each other
-            list(threads.map(lower, np.array_split(positions, count)))
+        for first in range(int(self._seen[positions].min(initial=len(which))), len(which), CENTERS):
+            some = which[first : first + CENTERS]
+            halves = (1 - self._relative) * square[some] / 2
+            for start in range(0, len(positions), ROWS):
+                rows = positions[start : start + ROWS]
+                if len(rows) <= FEW:
+                    products = inner_products(rows, self._seen, self._scaled, scaled, some, first)
+                else:
+                    products = self._scaled[rows] @ scaled[some].T
+                lower_nearest(
+                    rows, self._nearest, self._seen, self._pool, self._square, centers, some, halves, products, first,
+                    self._scale, self._slack, self._relative,
+                )  # fmt: skip
 
 
 def _prepare(pool: Tensor, labeled: Tensor) -> tuple[Floats, Floats]:

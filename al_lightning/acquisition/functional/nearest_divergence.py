@@ -125,6 +125,7 @@ class _Nearest:
         # Half a unit in the last place for each of two roots, K products, K sums, the two masses and the two sums with
         # them; all are below 2. The divergence itself rounds in float64.
         self._margin = 2.0**-23 * (candidates.roots.shape[1] + 6)
+        self._threads = torch.get_num_threads()  # those of the caller: `selection.greedy` runs torch on one
 
     def lower(self, others: _Rooted) -> int:
         """Take in others.
@@ -132,7 +133,7 @@ class _Nearest:
         Returns:
             How many divergences were computed.
         """
-        blocks, threads = len(self._reach), torch.get_num_threads()
+        blocks, threads = len(self._reach), self._threads
         if threads == 1 or blocks * len(others.mass) < SHARED:
             return self._lower_blocks(others, 0, blocks)
         ends = [blocks * i // threads for i in range(threads + 1)]

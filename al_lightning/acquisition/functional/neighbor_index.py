@@ -19,6 +19,8 @@ Device = Literal["cpu", "gpu"]
 FLAT = 10_000
 # Points on which the recall is measured.
 SAMPLE = 256
+# Lists that FAISS can search on a GPU.
+GPU_LISTS = 2048
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,8 @@ class NeighborIndex:
     """The K nearest of N points to any point, of which at least the share ``recall`` is right.
 
     The points are in 2 sqrt(N) lists, of which as many are searched as the recall, measured on a sample of the points
-    themselves, takes; up to all. Both are said in a line of the log. Below `FLAT` points, all are looked at.
+    themselves, takes; up to all, on a GPU up to `GPU_LISTS`. Both are said in a line of the log. Below `FLAT` points,
+    all are looked at.
 
     Args:
         points: (N, D) float32, finite.
@@ -57,6 +60,7 @@ class NeighborIndex:
     def __init__(self, points: Singles, neighbors: int, recall: float = 0.95, device: Device = "cpu") -> None:
         check_index_device(device)
         self._lists = round(2 * len(points) ** 0.5) if len(points) >= FLAT else 0
+        self._most = min(self._lists, GPU_LISTS) if device == "gpu" else self._lists
         self._index = _build(points, self._lists, device)
         self.recall = 1.0
         if self._lists:
@@ -68,13 +72,21 @@ class NeighborIndex:
             )  # fmt: skip
 
     def search(self, queries: Singles, neighbors: int) -> NDArray[np.int64]:
-        """Rows (Q, K) of the points nearest to the queries (Q, D), the nearest first; K at most N."""
+        """Rows (Q, K) of the points nearest to the queries (Q, D), the nearest first; K at most N.
+
+        Raises:
+            ValueError: all the lists that can be searched on a GPU hold fewer than K points.
+        """
         rows: NDArray[np.int64] = self._index.search(queries, neighbors)[1]
         short = (rows < 0).any(axis=1)  # the lists searched hold fewer points
         if short.any():
-            before, self._index.nprobe = self._index.nprobe, self._lists
+            before, self._index.nprobe = self._index.nprobe, self._most
             rows[short] = self._index.search(queries[short], neighbors)[1]
             self._index.nprobe = before
+            if (rows < 0).any():
+                raise ValueError(
+                    f"{self._most} lists hold fewer than {neighbors} points; index_device 'cpu' has no limit"
+                )
         return rows
 
     def _tune(self, points: Singles, neighbors: int, recall: float) -> tuple[float, int]:
@@ -86,11 +98,11 @@ class NeighborIndex:
         reach = _distances(sample, points, nearest).max(axis=1, keepdims=True) * (1 + 1e-5)
         searched = 1
         while True:
-            searched = min(2 * searched, self._lists)
+            searched = min(2 * searched, self._most)
             self._index.nprobe = searched
             found = self.search(sample, neighbors + 1)
             measured = float((_distances(sample, points, found) <= reach).mean())
-            if measured >= recall or searched == self._lists:
+            if measured >= recall or searched == self._most:
                 return measured, searched
 
 
@@ -112,7 +124,9 @@ def _build(points: Singles, lists: int, device: Device) -> Any:
     if lists:
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(1)  # the same lists whatever the number of threads
-        index.train(points)
-        faiss.omp_set_num_threads(threads)
+        try:
+            index.train(points)
+        finally:
+            faiss.omp_set_num_threads(threads)
     index.add(points)
     return index

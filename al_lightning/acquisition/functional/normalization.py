@@ -1,4 +1,4 @@
-"""Putting scores on one scale and combining them (occupancy paper, Sec. III-D).
+"""Putting scores on one scale and combining them (occupancy paper, Sec. III-D; planning paper, Q).
 
 Shape letters: N candidates, C criteria.
 
@@ -53,6 +53,35 @@ def min_max_affine(low: float, high: float) -> tuple[float, float]:
     if not math.isfinite(spread):
         raise ValueError("scores to normalize, or their range, are not finite")
     return low, spread or math.inf
+
+
+def divide_by_deviation(scores: Tensor) -> Tensor:
+    """Scores over their standard deviation (planning paper, the equation of Q in "Safety, Rarity, and Uncertainty").
+
+    The deviation divides by N; N - 1 would scale all terms alike and change no order. The mean stays: it shifts all
+    candidates alike. Equal scores, whose deviation is 0, become 0: they tell no candidate from another.
+
+    Args:
+        scores: (N,) float.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        ValueError: there is no score, or scores (or their range) are not finite.
+    """
+    if scores.numel() == 0:
+        raise ValueError("there is no score to divide by its deviation")
+    scores = scores.double()
+    low, high = torch.aminmax(scores)
+    spread = high - low  # not finite if any score is not
+    if not bool(torch.isfinite(spread)):
+        raise ValueError("scores to divide by their deviation, or their range, are not finite")
+    if spread == 0:
+        return torch.zeros_like(scores)
+    # Of the scores on [0, 1], so that neither squares underflow nor a large mean hides the deviation.
+    deviation = ((scores - low) / spread).std(correction=0)
+    return scores / spread / deviation
 
 
 def l2_norm(terms: Tensor, weights: Tensor) -> Tensor:

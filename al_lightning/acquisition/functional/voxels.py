@@ -38,55 +38,6 @@ class VoxelStatistics(NamedTuple):
     frequency_weighted_entropy: Tensor
 
 
-def class_histogram(logits: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Share q_c of the voxels whose most probable class is c (Eq. 1); ties go to the lowest class.
-
-    Args:
-        logits: (B, K, *grid) unnormalized class scores.
-        mask: (B, *grid) bool, the voxels that count; None for all.
-
-    Returns:
-        (B, K), each row sums to 1.
-
-    Raises:
-        ValueError: shapes do not fit, a mask is empty, or logits that count are not finite.
-    """
-    return voxel_statistics(logits, mask).histogram
-
-
-def mean_entropy(logits: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Entropy of the class probabilities (Eq. 4), averaged over the voxels.
-
-    Args:
-        logits: (B, K, *grid) unnormalized class scores.
-        mask: (B, *grid) bool, the voxels that count; None for all.
-
-    Returns:
-        (B,) nats.
-
-    Raises:
-        ValueError: shapes do not fit, a mask is empty, or logits that count are not finite.
-    """
-    return voxel_statistics(logits, mask).entropy
-
-
-def frequency_weighted_entropy(logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6) -> Tensor:
-    """Entropy with each class weighted by its inverse predicted prevalence in the sample, U_fw (Eq. 4-7).
-
-    Args:
-        logits: (B, K, *grid) unnormalized class scores.
-        mask: (B, *grid) bool, the voxels that count; None for all.
-        eps: added to the prevalence (Eq. 5).
-
-    Returns:
-        (B,) nats.
-
-    Raises:
-        ValueError: shapes do not fit, a mask is empty, logits that count are not finite, or eps is not positive.
-    """
-    return voxel_statistics(logits, mask, eps).frequency_weighted_entropy
-
-
 def voxel_statistics(
     logits: Tensor, mask: Tensor | None = None, eps: float = 1e-6, without: int | None = None
 ) -> VoxelStatistics:
@@ -101,7 +52,10 @@ def voxel_statistics(
         mask: (B, *grid) bool, the voxels that count; None for all.
         eps: added to the prevalence (Eq. 5).
         without: a class, such as that of free space, that is none of the K of Eq. 1 and 5-7: its share is 0, those of
-            the others sum to 1, and its surprisal has no weight. The mean entropy (Eq. 4) is that of all classes.
+            the others sum to 1, and its surprisal has no weight. The mean entropy (Eq. 4) is that of all classes. The
+            paper's N, "the number of voxels within the visibility mask", then cannot be that of Eq. 1, whose shares sum
+            to 1: they are those of the voxels predicted as one of the K. Eq. 7 stays the mean over all N, so that the
+            doubt of voxels taken for free space counts.
 
     Raises:
         ValueError: shapes do not fit, a mask is empty, logits that count are not finite, eps is not positive,
