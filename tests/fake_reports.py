@@ -18,6 +18,7 @@ def write_run(
     *,
     metrics: dict[str, list[float]],
     data: str = "al_lightning.data.Occ3DNuScenes",
+    split: str = "OfficialSplit",
     seed_size: int = SEED_SIZE,
     cycles: int = 3,
     picks: dict[int, list[int]] | None = None,
@@ -32,6 +33,7 @@ def write_run(
         criteria: those that count; another one, ``off``, has weight 0.
         metrics: name -> one number a cycle.
         data: class of the data set.
+        split: class of its split.
         seed_size: units labeled first.
         cycles: planned.
         picks: cycle -> numbers of the units labeled from it on; at random where not given.
@@ -39,7 +41,8 @@ def write_run(
         more: further top-level keys of the configuration.
     """
     config = {
-        "experiment": "fake", "seed": seed, "run_dir": str(path), "data": {"_target_": data, "root": "r"},
+        "experiment": "fake", "seed": seed, "run_dir": str(path),
+        "data": {"_target_": data, "root": "r", "splits": {"_target_": f"al_lightning.data.{split}"}},
         "task": {"_target_": "t", "seed": seed},
         "acquisition": {"criteria": {name: {} for name in (*criteria, "off")},
                         "weights": {**dict.fromkeys(criteria, weight), "off": 0.0}},

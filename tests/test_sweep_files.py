@@ -7,6 +7,7 @@ import yaml
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from al_lightning.config import compose, instantiate
+from al_lightning.engine.reuse import result_settings
 from al_lightning.sweep.files import WORDS, Sweep, SweepFileError, words_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,7 +18,7 @@ RUNS = {
     "occupancy_table1_paper": 12, "occupancy_table1_sim": 20, "occupancy_full_paper": 3, "occupancy_full_sim": 5,
     "occupancy_table2_paper": 12, "occupancy_table2_small": 12,
     "occupancy_table2_full_paper": 3, "occupancy_table2_full_small": 3,
-    "occupancy_table4_paper": 21, "occupancy_table4_sim": 35, "occupancy_table5_paper": 12, "occupancy_table5_sim": 20,
+    "occupancy_table4_paper": 18, "occupancy_table4_sim": 30, "occupancy_table5_paper": 9, "occupancy_table5_sim": 15,
 }  # fmt: skip
 GRID = {"method": "grid", "command": ["python", "train.py", WORDS], "parameters": {"seed": {"values": [0, 1]}}}
 
@@ -49,22 +50,50 @@ def test_every_run_can_be_composed(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("name", "criteria"),
-    [("planning_table1", ("safety", "rarity", "uncertainty")), ("occupancy_table4", ("uncertainty", "inter", "intra"))],
+    ("names", "criteria"),
+    [
+        (["planning_table1"], ("safety", "rarity", "uncertainty")),
+        (["occupancy_table4", "occupancy_table1"], ("uncertainty", "inter", "intra")),
+    ],
 )
 @pytest.mark.parametrize("size", ["paper", "sim"])
 def test_the_rows_of_the_ablations_are_all_combinations(
-    name: str, criteria: tuple[str, ...], size: str, monkeypatch: pytest.MonkeyPatch
+    names: list[str], criteria: tuple[str, ...], size: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "7fk2")
-    sweep = Sweep.read(ROOT / f"sweeps/{name}_{size}.yaml")
-    rows = {
+    sweeps = [Sweep.read(ROOT / f"sweeps/{name}_{size}.yaml") for name in names]
+    rows = [
         frozenset(instantiate(resolved(sweep, parameters)["acquisition"], "acquisition").criteria)
+        for sweep in sweeps
         for parameters in sweep.grid()
         if parameters["seed"]["value"] == 0
-    }
-    every = {frozenset(c for i, c in enumerate(criteria) if bits >> i & 1) for bits in range(1, 8)}
-    assert rows == every
+    ]
+    every = [frozenset(c for i, c in enumerate(criteria) if bits >> i & 1) for bits in range(1, 8)]
+    assert sorted(map(sorted, (row for row in rows if row <= set(criteria)))) == sorted(map(sorted, every))
+
+
+@pytest.mark.parametrize("size", ["paper", "sim"])
+def test_no_two_files_of_occupancy_have_the_same_run(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "7fk2")
+    found = [
+        result_settings(resolved(sweep, parameters))
+        for path in sorted(ROOT.glob(f"sweeps/occupancy_*_{size}.yaml"))
+        for sweep in [Sweep.read(path)]
+        for parameters in sweep.grid()
+        if parameters["seed"]["value"] == 0
+    ]
+    assert len(found) > 10
+    assert [one for i, one in enumerate(found) if one in found[:i]] == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem.endswith("_paper")], ids=lambda path: path.stem)
+def test_the_papers_runs_start_from_the_official_weights(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "7fk2")
+    sweep = Sweep.read(path)
+    for parameters in sweep.grid()[:1]:
+        network = resolved(sweep, parameters)["task"]["network"]
+        assert network["backbone_checkpoint"].startswith("data/")
+        assert network.get("pretrained", "data/").startswith("data/")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

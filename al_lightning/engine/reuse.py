@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from al_lightning.data import UNLABELED, LabelPool
 from al_lightning.engine.run_directory import RunDirectory, RunDirectoryError
+from al_lightning.settings import SILENT, settings_without
 
 LATER = (
     "acquisition",
@@ -25,19 +26,6 @@ LATER = (
 )
 """What only comes into play after cycle 0's pool pass: what acquires, how often, how much, and how cycles go on."""
 
-LABELS = (
-    "experiment",
-    "description",
-    "run_dir",
-    "tracking",
-    "gallery",
-    "loader.num_workers",
-    "trainer.progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.checkpoint_every_n_epochs",
-)
-"""What never touches a result, and may change while a run goes on."""
-
 FIRST = ("checkpoint.ckpt", "metrics.json", "summaries.npz")
 ORIGIN = "origin.txt"
 """Beside the files of a cycle that another run trained: that run's directory."""
@@ -46,30 +34,14 @@ ORIGIN = "origin.txt"
 def first_cycle_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """All leaves of a resolved configuration that shape cycle 0, by their dotted keys.
 
-    Everything counts that is not known to come later (`LATER`) or not to touch results (`LABELS`).
+    Everything counts that is not known to come later (`LATER`) or not to touch results (`SILENT`).
     """
-    return _leaves_without(config, LATER + LABELS)
+    return settings_without(config, LATER + SILENT)
 
 
 def result_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """All leaves that shape any cycle: two runs with the same ones are the same run."""
-    return _leaves_without(config, LABELS)
-
-
-def _leaves_without(config: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        key: value
-        for key, value in _leaves(config, "")
-        if not any(key == name or key.startswith(f"{name}.") for name in names)
-    }
-
-
-def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
-    else:
-        yield prefix, node
+    return settings_without(config, SILENT)
 
 
 def has_first_cycle(run: RunDirectory, *, summaries: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,8 @@ class Tracker:
     """What a run tells Weights & Biases.
 
     One W&B run stands for the whole loop, also after a restart: its id is kept in the run directory, with what it has
-    been told, which is not told again. Only the first of several processes tells it anything.
+    been told, which is not told again; what a kill cut off is told anew, so that nothing is lost. Only the first of
+    several processes tells it anything.
 
     Args:
         directory: the run directory; W&B's files go to ``wandb/`` in it.
@@ -91,7 +92,7 @@ class Tracker:
             run = self.logger.experiment
         for axis in ("cycle", "labeled", CycleProgress.NAME, "representation/cycle"):
             run.define_metric(axis)
-        run.define_metric("train/loss", step_metric=CycleProgress.NAME)
+        run.define_metric("train/*", step_metric=CycleProgress.NAME)
         run.define_metric("representation/*", step_metric="representation/cycle")
         run.define_metric("selected/*", step_metric="cycle")
 
@@ -102,20 +103,25 @@ class Tracker:
             write_atomically(path, lambda file: file.write(uuid.uuid4().hex[:12].encode()))
         return path.read_text()
 
-    def _is_new(self, what: str) -> bool:
-        """Whether W&B has not been told of it, in this start of the run or an earlier one; it counts as told now."""
-        told = self._told.read_text().splitlines() if self._told.exists() else []
-        if self.logger is None or what in told:
-            return False
-        write_atomically(self._told, lambda file: file.write("\n".join([*told, what]).encode()))
-        return True
+    def _told_before(self) -> list[str]:
+        """What W&B has been told of, in this start of the run or an earlier one."""
+        return self._told.read_text().splitlines() if self._told.exists() else []
+
+    def _tell(self, what: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Log rows, and then note that W&B has been told."""
+        assert self.logger is not None
+        for row in rows:
+            self.logger.experiment.log(dict(row))
+        lines = [*self._told_before(), what]
+        write_atomically(self._told, lambda file: file.write("\n".join(lines).encode()))
 
     def cycle(self, metrics: Mapping[str, float]) -> None:
         """Log a cycle's row of `metrics.csv`."""
-        if self.logger is not None and self._is_new(f"metrics of cycle {metrics['cycle']:.0f}"):
+        what = f"metrics of cycle {metrics['cycle']:.0f}"
+        if self.logger is not None and what not in self._told_before():
             for name in set(metrics) - {"cycle", "labeled"}:
                 self.logger.experiment.define_metric(name, step_metric="labeled")
-            self.logger.experiment.log(dict(metrics))
+            self._tell(what, [metrics])
 
     def representation(
         self, cycle: int, labeled: float, metrics: Mapping[str, float], curves: Mapping[str, Tensor]
@@ -128,15 +134,16 @@ class Tracker:
             metrics: name -> what the representation is worth.
             curves: name -> (epochs,), logged as ``representation/<name>``.
         """
-        if self.logger is None or not self._is_new(f"representation of cycle {cycle}"):
+        what = f"representation of cycle {cycle}"
+        if self.logger is None or what in self._told_before():
             return
-        run = self.logger.experiment
         for name in metrics:
-            run.define_metric(name, step_metric="labeled")
-        run.log({"labeled": labeled, **metrics})
+            self.logger.experiment.define_metric(name, step_metric="labeled")
+        rows = [{"labeled": labeled, **metrics}]
         for name, values in curves.items():
             for epoch, value in enumerate(values.tolist(), start=1):
-                run.log({"representation/cycle": cycle + epoch / len(values), f"representation/{name}": value})
+                rows.append({"representation/cycle": cycle + epoch / len(values), f"representation/{name}": value})
+        self._tell(what, rows)
 
     def selection(
         self, cycle: int, rows: Sequence[Mapping[str, Any]], class_share: Mapping[str, float] | None = None
@@ -148,7 +155,8 @@ class Tracker:
             rows: one a unit, in pick order, all with the same columns.
             class_share: mean predicted share of each class over the selected units.
         """
-        if self.logger is None or not self._is_new(f"selection of cycle {cycle}"):
+        what = f"selection of cycle {cycle}"
+        if self.logger is None or what in self._told_before():
             return
         columns: list[str | int] = list(rows[0])
         payload: dict[str, Any] = {
@@ -159,7 +167,7 @@ class Tracker:
             bars = wandb.Table(columns=["class", "share"], data=[[name, share] for name, share in class_share.items()])
             payload["selected/class_histogram"] = wandb.plot.bar(bars, "class", "share", title="Selected: class shares")
             payload |= {f"selected/share/{name}": share for name, share in class_share.items()}
-        self.logger.experiment.log(payload)
+        self._tell(what, [payload])
 
     def finish(self, exit_code: int = 0) -> None:
         """Close the W&B run."""

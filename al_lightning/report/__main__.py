@@ -10,7 +10,8 @@ from pathlib import Path
 from al_lightning.report.html_comparison import comparison_page
 from al_lightning.report.html_run import FILE, write_run_report
 from al_lightning.report.tables import tables
-from al_lightning.report.tables_runs import ReportedRun, RunReadError, group, read_runs
+from al_lightning.report.tables_groups import group
+from al_lightning.report.tables_runs import ReportedRun, RunReadError, read_runs
 from al_lightning.report.tables_write import comma_separated, latex, markdown
 
 
@@ -45,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for table in made:
             (out / f"{table.name}.csv").write_text(comma_separated(table), encoding="utf-8")
             (out / f"{table.name}.tex").write_text(latex(table), encoding="utf-8")
-        text = "\n".join([f"# Tables of {len(runs)} runs\n", *_unfinished(runs), *map(markdown, made)])
+        remarks = [*_unfinished(runs), *(remark for experiment in experiments for remark in experiment.remarks)]
+        paragraphs = [f"# Tables of {len(runs)} runs", *remarks]
+        text = "\n".join([*(f"{paragraph}\n" for paragraph in paragraphs), *map(markdown, made)])
         (out / "tables.md").write_text(text, encoding="utf-8")
         if any(run.path == options.folder for run in runs):
             print(write_run_report(options.folder))
         title = f"{options.folder.resolve().name}: {len(runs)} runs"
-        page = comparison_page(title, compared, options.baseline, _unfinished(runs), out)
+        page = comparison_page(title, compared, options.baseline, remarks, out)
         (out / FILE).write_text(page, encoding="utf-8")
     except (RunReadError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -63,7 +66,7 @@ def _unfinished(runs: Sequence[ReportedRun]) -> list[str]:
     """One paragraph that names the runs that go on, if there are some."""
     short = [run for run in runs if len(run.metrics) < run.config["loop"]["cycles"]]
     names = ", ".join(f"{run.path.name} ({len(run.metrics)} of {run.config['loop']['cycles']} cycles)" for run in short)
-    return [f"Not finished: {names}.\n"] if short else []
+    return [f"Not finished: {names}."] if short else []
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from al_lightning.report.tables_numbers import scale, with_unit
+
 BOOKKEEPING = ("cycle", "labeled", "share")
 
 
@@ -18,7 +20,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
         metrics: one row a cycle, as in ``metrics.csv``: ``labeled``, and metrics, of which the first is the headline.
 
     Returns:
-        An SVG document, the same text for the same numbers.
+        An SVG document in the units of the tables, the same text for the same numbers.
 
     Raises:
         ValueError: there is no row, or it has no metric.
@@ -33,7 +35,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
         rows = [row for row in metrics if name in row]
         axes.plot(
             [row["labeled"] for row in rows],
-            [row[name] for row in rows],
+            [row[name] * scale(name) for row in rows],
             marker="o",
             markersize=4,
             linewidth=2.2 if name == headline else 1.2,
@@ -41,7 +43,7 @@ def learning_curve(metrics: Sequence[Mapping[str, float]]) -> str:
             label=name,
         )
     axes.set_xlabel("labeled units")
-    axes.set_ylabel(headline)
+    axes.set_ylabel(with_unit(headline))
     axes.set_xticks(sorted({row["labeled"] for row in metrics}))
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

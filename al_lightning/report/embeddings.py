@@ -156,8 +156,7 @@ def _table(fitted: Sequence[Fitted]) -> str:
     return text.getvalue()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit status."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m al_lightning.report.embeddings",
         description="Fit scene encoders on all scenes and on the seed set of a run; measure and draw their embeddings.",
@@ -165,7 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="run directory of a planning experiment")
     parser.add_argument("--perplexity", type=float, default=30.0, help="of t-SNE (default: 30)")
     parser.add_argument("--out", type=Path, help="folder to write to (default: RUN/embeddings)")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
     out = options.out or options.run / "embeddings"
     try:
         fitted = analyse(options.run, out, options.perplexity)

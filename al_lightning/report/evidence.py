@@ -98,6 +98,11 @@ class Cycle:
         return [name for name in self.scores if f"{name}_normalized" in self.scores]
 
 
+def selection_name(cycle: int) -> str:
+    """What a page calls the selection of a cycle: its units are labeled from the next one on."""
+    return f"for cycle {cycle + 1}"
+
+
 @dataclass(frozen=True)
 class RunEvidence:
     """A run with its selections.

@@ -28,12 +28,14 @@ class Point:
         y: ordinate.
         half: half of its interval; None without.
         tip: what is said of it.
+        seeds: what it is the mean of; shown as dots of their own where there is no interval.
     """
 
     x: float
     y: float
     half: float | None
     tip: str
+    seeds: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def label(value: str, x: float, y: float, kind: str = "middle") -> str:
 def line_chart(key: str, curves: Sequence[Curve], x_name: str, y_name: str, *, zero: bool = False) -> str:
     """Curves over a number of labels with their intervals: bands, or whiskers side by side where bands would cover up.
 
+    The ordinate covers what was measured; intervals end at its edges, and at 0 where nothing is below.
+
     Args:
         key: id of the figure.
         curves: at least one with a point.
@@ -144,11 +148,11 @@ def line_chart(key: str, curves: Sequence[Curve], x_name: str, y_name: str, *, z
         zero: let the ordinate contain 0.
     """
     points = [point for curve in curves for point in curve.points]
-    ends = [point.y + sign * (point.half or 0) for point in points for sign in (-1, 1)] + [0.0] * zero
+    ends = [value for point in points for value in (point.y, *point.seeds)] + [0.0] * zero
     heights = ticks(min(ends), max(ends))
     height, left, right, top, bottom = 280.0, 52.0, 12.0, 26.0, 42.0
     y = Scale(heights[0], heights[-1], height - bottom, top)
-    banded = sum(any(point.half is not None for point in curve.points) for curve in curves)
+    banded = sum(any(point.half is not None or point.seeds for point in curve.points) for curve in curves)
     abscissas = sorted({point.x for point in points})
     room = 8 + WHISKER * len(curves) / 2 * (banded > BANDS)
     x = Scale(abscissas[0], max(abscissas[-1], abscissas[0] + 1e-9), left + room, WIDTH - right - room)
@@ -189,16 +193,25 @@ def _curve(curve: Curve, x: Scale, y: Scale, number: int, aside: float | None) -
     """
     places = [(x(point.x) + (aside or 0) * (not curve.reference), y(point.y)) for point in curve.points]
     parts = []
-    wide = [(place, point, point.half) for (place, _), point in zip(places, curve.points, strict=True) if point.half]
+    wide = [
+        (place, y(max(point.y - point.half, y.low)), y(min(point.y + point.half, y.high)))
+        for (place, _), point in zip(places, curve.points, strict=True)
+        if point.half
+    ]
     if aside is not None:
         parts = [
-            element("line", "", x1=place, x2=place, y1=y(point.y - half), y2=y(point.y + half), class_="bar-line")
-            for place, point, half in wide
+            element("line", "", x1=place, x2=place, y1=low, y2=high, class_="bar-line") for place, low, high in wide
         ]
     elif len(wide) > 1:
-        corners = [f"{place:.1f},{y(p.y + half):.1f}" for place, p, half in wide]
-        corners += [f"{place:.1f},{y(p.y - half):.1f}" for place, p, half in reversed(wide)]
+        corners = [f"{place:.1f},{high:.1f}" for place, _, high in wide]
+        corners += [f"{place:.1f},{low:.1f}" for place, low, _ in reversed(wide)]
         parts = [element("polygon", "", points=" ".join(corners), class_="band")]
+    parts += [
+        element("circle", "", cx=place, cy=y(value), r=1.8, class_="seed")
+        for (place, _), point in zip(places, curve.points, strict=True)
+        if point.half is None
+        for value in point.seeds
+    ]
     way = " ".join(f"{a:.1f},{b:.1f}" for a, b in places)
     parts.append(element("polyline", "", points=way, class_=f"line dash-{number % 4}"))
     radius = 2.5 if curve.reference else 4.0

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from al_lightning.report.evidence import Cycle, RunEvidence
+from al_lightning.report.evidence import Cycle, RunEvidence, selection_name
 from al_lightning.report.html_colors import class_colors, css
 from al_lightning.report.html_elements import Cells, Datum, Section, figure, quantity, table, tabs
 from al_lightning.report.html_marks import bar_groups
 
 LEAD = (
-    "Shares of the voxels that the network of a cycle predicts as each class, averaged over units. They are what the "
+    "Shares of the voxels that the network predicts as each class, averaged over units. They are what the "
     "selection saw: predictions, not labels."
 )
 
@@ -24,9 +24,9 @@ def class_section(evidence: RunEvidence, names: Sequence[str]) -> list[Section]:
     cycles = [cycle for cycle in evidence.cycles if "class_histogram" in cycle.fields]
     if not cycles:
         return []
-    panels = [(f"cycle {cycle.number}", _histograms(cycle, names)) for cycle in cycles]
+    panels = [(selection_name(cycle.number), _histograms(cycle, names)) for cycle in cycles]
     return [
-        Section("classes", "Class histograms", tabs("class-tabs", "Cycle", panels) + _emphasis(cycles, names), LEAD)
+        Section("classes", "Class histograms", tabs("class-tabs", "Selection", panels) + _emphasis(cycles, names), LEAD)
     ]
 
 
@@ -47,8 +47,8 @@ def _histograms(cycle: Cycle, names: Sequence[str]) -> str:
     rows: list[Cells] = [
         [name, *(quantity(100 * float(values[k])) for values in means.values())] for k, name in enumerate(names)
     ]
-    numbers = table(f"Class shares, cycle {cycle.number}", ["class", *(f"{name}, %" for name in means)], rows)
-    return figure(key, f"Predicted class shares in cycle {cycle.number}", chart, numbers=numbers)
+    numbers = table(f"Class shares, {selection_name(cycle.number)}", ["class", *(f"{name}, %" for name in means)], rows)
+    return figure(key, f"Predicted class shares, selection {selection_name(cycle.number)}", chart, numbers=numbers)
 
 
 def _emphasis(cycles: Sequence[Cycle], names: Sequence[str]) -> str:
@@ -61,7 +61,7 @@ def _emphasis(cycles: Sequence[Cycle], names: Sequence[str]) -> str:
             pool, selected = float(means["pool"][k]), float(means["selected"][k])
             cells.append(_ratio(selected / pool) if pool > 0 else quantity(None))
         rows.append([name, *cells])
-    heads = ["class", *(f"cycle {cycle.number}" for cycle in cycles)]
+    heads = ["class", *(selection_name(cycle.number) for cycle in cycles)]
     note = "Share among the selected units over share in the pool: above 1 the selection went for the class."
     return figure(
         "emphasis", "Which classes the selections went for", table("Selected over pool", heads, rows), note=note

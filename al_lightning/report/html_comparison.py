@@ -24,8 +24,9 @@ from al_lightning.report.html_elements import (
 from al_lightning.report.html_marks import Interval, intervals
 from al_lightning.report.html_run import FILE
 from al_lightning.report.tables import PLANNING
-from al_lightning.report.tables_numbers import number, scale, with_unit
-from al_lightning.report.tables_runs import Experiment, Method, ReportedRun
+from al_lightning.report.tables_groups import Experiment, Method
+from al_lightning.report.tables_numbers import cycle_head, number, scale, with_unit
+from al_lightning.report.tables_runs import ReportedRun
 from al_lightning.report.tables_statistics import half_width, paired_difference, summarize
 from al_lightning.report.tables_write import Cell, Row, Table
 
@@ -91,13 +92,16 @@ def _sections(
 
 
 CURVES = (
-    "Means over seeds with 95 % intervals (Student's t) where a method has several seeds: bands, or whiskers side by "
-    "side where there are more than two methods."
+    "Means over seeds with 95 % intervals (Student's t) where a method has three seeds or more: bands, or whiskers "
+    "side by side where there are more than two methods, cut at the edges of the chart. Two seeds are shown as dots."
 )
 DIFFERENCES = (
-    "Mean of the paired differences over the seeds that both have, with its 95 % interval: pairs share seed set and "
-    "cycle 0, so much of the spread over seeds cancels. An interval that leaves out 0 is a difference."
+    "Mean of the paired differences over the seeds that both have, with its 95 % interval (two pairs are shown as "
+    "dots): pairs share seed set and cycle 0, so much of the spread over seeds cancels. An interval that leaves out 0 "
+    "is a difference."
 )
+SEEDS = 3
+"""Seeds from which on an interval is drawn: of two, it is 12.7 times as wide as they lie apart."""
 
 
 def _metrics(experiment: Experiment) -> list[str]:
@@ -139,38 +143,45 @@ def _points(method: Method, metric: str) -> list[Point]:
             half = half_width(sample)
             around = "" if half is None else f" ± {number(half, metric)}"
             tip = f"{method.name}, {labeled} labeled: {number(sample.mean, metric)}{around} ({sample.count} seeds)"
-            points.append(
-                Point(labeled, sample.mean * scale(metric), None if half is None else half * scale(metric), tip)
-            )
+            mean, drawn, seeds = _shown(sample.mean, half, list(values.values()), scale(metric))
+            points.append(Point(labeled, mean, drawn, tip, seeds))
     return points
 
 
+def _shown(
+    mean: float, half: float | None, values: Sequence[float], factor: float
+) -> tuple[float, float | None, list[float]]:
+    """Mean, half of the interval if it is drawn, and the values of the seeds, as a chart shows them."""
+    drawn = None if half is None or len(values) < SEEDS else half * factor
+    return mean * factor, drawn, [value * factor for value in values] if len(values) > 1 else []
+
+
 def _differences(key: str, experiment: Experiment, metric: str, baseline: str, order: dict[str, int]) -> str:
-    """The paired differences after the last cycle that both have; nothing without a baseline."""
+    """The paired differences after the last cycle that all have; nothing without a baseline."""
     reference = next((method for method in experiment.methods if method.name == baseline), None)
-    if reference is None:
+    if reference is None or reference.full:
         return ""
+    methods = [method for method in experiment.methods if not method.full]
+    methods = [method for method in methods if method.labeled(0) == reference.labeled(0)]
+    cycle = min(method.last for method in methods)
     rows = []
-    for method in experiment.methods:
-        cycle = min(method.last, reference.last)
-        if method is reference or method.full or method.labeled(cycle) != reference.labeled(cycle):
+    for method in methods:
+        if method is reference or method.labeled(cycle) != reference.labeled(cycle):
             continue
-        found = paired_difference(method.values(metric, cycle), reference.values(metric, cycle))
+        ours, theirs = method.values(metric, cycle), reference.values(metric, cycle)
+        found = paired_difference(ours, theirs)
         if found is not None:
             half = found.half_width
             around = "" if half is None else f" ± {number(half, metric)}"
             tip = (
                 f"{method.name}: {number(found.mean, metric, sign='+')}{around} over {found.count} pairs, cycle {cycle}"
             )
-            factor = scale(metric)
-            rows.append(
-                Interval(
-                    method.name, found.mean * factor, None if half is None else half * factor, tip, order[method.name]
-                )
-            )
+            pairs = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+            mean, drawn, seeds = _shown(found.mean, half, pairs, scale(metric))
+            rows.append(Interval(method.name, mean, drawn, tip, order[method.name], seeds))
     if not rows:
         return ""
-    name = f"{with_unit(metric)}, difference to {baseline} after the last cycle"
+    name = f"{with_unit(metric)}, difference to {baseline} after {cycle_head(experiment, cycle)}"
     return figure(key, name, intervals(key, rows, with_unit(metric)))
 
 

@@ -25,19 +25,19 @@ def drive(key: str, arrays: Arrays, agent_names: Sequence[str]) -> str:
             ``boundaries``.
         agent_names: of the classes of agents.
     """
-    paths = [np.vstack((np.zeros((1, 2)), path)) for path in (arrays["plan"], arrays["way"][arrays["known"]])]
-    low, high = _window(np.vstack(paths))
+    paths = _paths(arrays)
+    low, high = _window(paths)
     size = 360.0
     x, y = Scale(low[0], high[0], 0, size), Scale(low[1], high[1], size, 0)
     parts = [element("rect", "", x=0, y=0, width=size, height=size, class_="ground")]
     parts += _rings(x, y, high[0] - low[0])
     colors = class_colors(agent_names)
-    for ends in arrays.get("boundaries", np.zeros((0, 2, 2))):
-        (a, b), (c, d) = ends
+    agents, boundaries = in_window(arrays)
+    for (a, b), (c, d) in boundaries:
         parts.append(element("line", "", x1=x(a), y1=y(b), x2=x(c), y2=y(d), class_="kerb"))
-    if "agents" in arrays:
-        for boxes, present, kind in zip(arrays["agents"], arrays["present"], arrays["agent_labels"], strict=True):
-            parts.append(_agent(boxes, present, agent_names[kind], css(colors[kind]), x, y))
+    for n in agents:
+        which = int(arrays["agent_labels"][n])
+        parts.append(_agent(arrays["agents"][n], arrays["present"][n], agent_names[which], css(colors[which]), x, y))
     parts.append(_box(EGO, x, y, "ego", "the ego vehicle"))
     for name, path, kind in zip(("planned", "driven"), paths, ("plan", "way"), strict=True):
         line = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in path)
@@ -50,8 +50,27 @@ def drive(key: str, arrays: Arrays, agent_names: Sequence[str]) -> str:
     return svg(key, size, "Seen from above: planned path, driven path and surroundings.", *parts, width=size)
 
 
-def _window(points: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+def in_window(arrays: Arrays) -> tuple[list[int], NDArray[np.float64]]:
+    """Numbers of the agents that are or come into the picture of `drive`, and its road boundaries (S, 2, 2)."""
+    if "agents" not in arrays:
+        return [], np.zeros((0, 2, 2))
+    low, high = _window(_paths(arrays))
+    reach = arrays["agents"][..., 3:4] / 2  # half of a length around the centre
+    inside = ((arrays["agents"][..., :2] >= low - reach) & (arrays["agents"][..., :2] <= high + reach)).all(-1)
+    shown = inside[:, 0] | (inside & arrays["present"]).any(1)
+    ends = arrays["boundaries"]
+    near = ((ends.max(1) >= low) & (ends.min(1) <= high)).all(-1)
+    return np.flatnonzero(shown).tolist(), ends[near]
+
+
+def _paths(arrays: Arrays) -> list[NDArray[np.float64]]:
+    """Planned and driven path from the place of the ego vehicle."""
+    return [np.vstack((np.zeros((1, 2)), path)) for path in (arrays["plan"], arrays["way"][arrays["known"]])]
+
+
+def _window(paths: Sequence[NDArray[np.float64]]) -> tuple[list[float], list[float]]:
     """Corners of a square that holds the paths with room around them, at least 24 m wide."""
+    points = np.vstack(paths)
     low, high = points.min(0), points.max(0)
     half = max(12.0, float((high - low).max()) / 2 + 7)
     middle = (low + high) / 2

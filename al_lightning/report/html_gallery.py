@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from al_lightning.report.evidence import Arrays, Cycle, Exhibit, Gallery
+from al_lightning.report.evidence import Arrays, Cycle, Exhibit, Gallery, selection_name
 from al_lightning.report.html_colors import Color, class_colors, css
-from al_lightning.report.html_drives import deviations, drive
+from al_lightning.report.html_drives import deviations, drive, in_window
 from al_lightning.report.html_elements import Cells, Datum, element, quantity, significant, table, text
 from al_lightning.report.html_pictures import class_map, from_above, heat_map, montage
 from al_lightning.report.reasons import Case, reason
@@ -68,7 +68,9 @@ def gallery(
     key = f"gallery-{cycle.number}"
     chips = [_chip(f"{key}-{i}", cycle, exhibit, chosen=i == 0) for i, exhibit in enumerate(kept.exhibits)]
     articles = [_exhibit(f"{key}-{i}", hall, exhibit) for i, exhibit in enumerate(kept.exhibits)]
-    listing = element("ol", *chips, class_="chips", aria_label=f"Units shown of cycle {cycle.number}")
+    listing = element(
+        "ol", *chips, class_="chips", aria_label=f"Units shown of the selection {selection_name(cycle.number)}"
+    )
     return element("div", listing, *articles, class_="gallery", data_gallery=True)
 
 
@@ -162,9 +164,11 @@ def _drive(key: str, hall: Hall, arrays: Arrays) -> str:
     note = ", ".join(f"{gap[step]:.2f} m after {time:g} s" for step, time in seconds.items())
     picture = drive(f"{key}-path", arrays, hall.names)
     path = _small(f"{key}-path", "Planned and driven path", picture, f"apart by {note}" if note else "")
-    lines = [_swatch("planned", "path plan"), _swatch("driven", "path way"), _swatch("road boundary", "kerb")]
-    agents = _swatches(hall, arrays.get("agent_labels", np.zeros(0, dtype=np.int64)))
-    return path + element("ul", *lines, *agents, class_="legend")
+    agents, boundaries = in_window(arrays)
+    lines = [_swatch("planned", "path plan"), _swatch("driven", "path way")]
+    lines += [_swatch("road boundary", "kerb")] if len(boundaries) else []
+    classes = _swatches(hall, arrays["agent_labels"][agents]) if agents else []
+    return path + element("ul", *lines, *classes, class_="legend")
 
 
 def _swatch(what: str, kind: str = "", color: str | None = None) -> str:
@@ -238,6 +242,6 @@ def _windows(key: str, cycle: Cycle, exhibit: Exhibit) -> str:
 
 def absent(cycles: Sequence[int]) -> str:
     """What to say of cycles without a gallery."""
-    which = ", ".join(str(k) for k in cycles)
-    words = f"No gallery was kept in cycle {which}: labels are awaited, the run is old, or it was told to keep none."
-    return element("p", text(words), class_="absent")
+    which = ", ".join(selection_name(k) for k in cycles)
+    why = "labels are awaited, the run is old, or it was told to keep none"
+    return element("p", text(f"No gallery was kept of the selection {which}: {why}."), class_="absent")

@@ -14,6 +14,9 @@ from al_lightning.report.html_elements import element, significant
 
 BINS = 24
 
+NAME = 56
+"""Letters that fit above a row, 7.6 pixels each on a narrow screen."""
+
 DECADES = 5
 """Powers of ten that a logarithmic axis shows at most."""
 
@@ -144,6 +147,7 @@ class Interval:
         half: half of the interval; None without.
         tip: what is said of it.
         hue: number of its colour.
+        seeds: what it is the mean of; shown as dots of their own where there is no interval.
     """
 
     name: str
@@ -151,19 +155,22 @@ class Interval:
     half: float | None
     tip: str
     hue: int
+    seeds: Sequence[float] = ()
 
 
 def intervals(key: str, rows: Sequence[Interval], name: str) -> str:
-    """Numbers with their intervals beside each other, and a line at 0.
+    """Numbers with their intervals below each other, each below its name, and a line at 0.
+
+    The axis covers what was measured, and 0; intervals end at its edges.
 
     Args:
         key: id of the figure.
         rows: from top to bottom.
         name: of the number.
     """
-    ends = [row.value + sign * (row.half or 0) for row in rows for sign in (-1, 1)]
-    places = ticks(min(0.0, *ends), max(0.0, *ends), 4)
-    left, right, top, step = min(6.4 * max(len(row.name) for row in rows) + 14, WIDTH / 2), 26.0, 8.0, 24.0
+    ends = [0.0, *(value for row in rows for value in (row.value, *row.seeds))]
+    places = ticks(min(ends), max(ends), 4)
+    left, right, top, step = 26.0, 26.0, 8.0, 34.0
     height = top + step * len(rows) + 38
     x = Scale(places[0], places[-1], left, WIDTH - right)
     base = top + step * len(rows)
@@ -173,15 +180,13 @@ def intervals(key: str, rows: Sequence[Interval], name: str) -> str:
         parts.append(element("line", "", x1=x(value), x2=x(value), y1=top, y2=base, class_=kind))
         parts.append(label(shown, x(value), base + 15, "tick middle"))
     for n, row in enumerate(rows):
-        y = top + step * (n + 0.5)
-        parts.append(label(_short(row.name, 33), left - 8, y + 4, "tick end"))
-        inner = []
+        y = top + step * n + 24
+        parts.append(label(_short(row.name, NAME), 2, y - 10, "tick start over"))
         if row.half is not None:
-            inner.append(
-                element(
-                    "line", "", x1=x(row.value - row.half), x2=x(row.value + row.half), y1=y, y2=y, class_="bar-line"
-                )
-            )
+            low, high = x(max(row.value - row.half, x.low)), x(min(row.value + row.half, x.high))
+            inner = [element("line", "", x1=low, x2=high, y1=y, y2=y, class_="bar-line")]
+        else:
+            inner = [element("circle", "", cx=x(value), cy=y, r=1.8, class_="seed") for value in row.seeds]
         inner.append(mark("circle", row.tip, cx=x(row.value), cy=y, r=4.5, class_="dot"))
         parts.append(element("g", *inner, class_=f"hue-{row.hue % 8}"))
     return svg(key, height, f"{name}: {', '.join(row.name for row in rows)}.", *parts)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from al_lightning.report.evidence import Cycle, RunEvidence, read_evidence
+from al_lightning.report.evidence import Cycle, RunEvidence, read_evidence, selection_name
 from al_lightning.report.html_charts import Curve, Point, line_chart
 from al_lightning.report.html_classes import class_section
 from al_lightning.report.html_elements import (
@@ -183,7 +183,7 @@ def _selection(evidence: RunEvidence) -> str:
     run = evidence.run
     position = {name: i for i, name in enumerate(evidence.units)}
     rows = [
-        ("seed set" if since == 0 else f"for cycle {since}", sorted(position[unit] for unit in units))
+        ("seed set" if since == 0 else selection_name(since - 1), sorted(position[unit] for unit in units))
         for since, units in run.acquired.items()
     ]
     when = figure("when", "What was acquired when", strip("when", rows, run.pool), note=ORDER)
@@ -205,7 +205,7 @@ def _selection(evidence: RunEvidence) -> str:
 def _scores(cycles: Sequence[Cycle]) -> str:
     if not cycles:
         return element("p", "Nothing has been selected yet.", class_="absent")
-    return tabs("score-tabs", "Cycle", [(f"cycle {cycle.number}", _cycle_scores(cycle)) for cycle in cycles])
+    return tabs("score-tabs", "Selection", [(selection_name(cycle.number), _cycle_scores(cycle)) for cycle in cycles])
 
 
 def _cycle_scores(cycle: Cycle) -> str:
@@ -231,7 +231,9 @@ def _galleries(evidence: RunEvidence, names: Sequence[str]) -> str:
         return element("p", "Nothing has been selected yet.", class_="absent")
     criteria = criteria_of(evidence.run.config)
     kept = [(cycle, cycle.gallery) for cycle in evidence.cycles if cycle.gallery and cycle.gallery.exhibits]
-    panels = [(f"cycle {cycle.number}", gallery(cycle, own, evidence.units, names, criteria)) for cycle, own in kept]
+    panels = [
+        (selection_name(cycle.number), gallery(cycle, own, evidence.units, names, criteria)) for cycle, own in kept
+    ]
     shown = [cycle.number for cycle, _ in kept]
     without = [cycle.number for cycle in evidence.cycles if cycle.number not in shown]
-    return (tabs("gallery-tabs", "Cycle", panels) if panels else "") + (absent(without) if without else "")
+    return (tabs("gallery-tabs", "Selection", panels) if panels else "") + (absent(without) if without else "")

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from al_lightning.report.embeddings import project
-from al_lightning.report.evidence import Cycle, RunEvidence
+from al_lightning.report.evidence import Cycle, RunEvidence, selection_name
 from al_lightning.report.html_elements import Section, element, figure
 from al_lightning.report.html_marks import Cloud, scatter
 
@@ -48,12 +48,12 @@ def _cloud(evidence: RunEvidence, cycle: Cycle) -> str:
     for number in range(-1, cycle.number + 2):
         members = since[units] == number
         if members.any():
-            name = "pool" if number < 0 else "seed set" if number == 0 else f"selected in cycle {number - 1}"
+            name = "pool" if number < 0 else "seed set" if number == 0 else selection_name(number - 1)
             kind = "rest" if number < 0 else f"series-{number} hue-{number % 8}"
             tips = [f"{evidence.units[unit]}: {name}{_cost(cycle, unit)}" for unit in units[members]]
             clouds.append(Cloud(name, kind, places[members], tips))
-    learned = "the space learned for the selection" if cycle.embedding is not None else "the network's features"
-    note = f"t-SNE (perplexity {perplexity:.0f}) of {learned} in cycle {cycle.number}" + (
+    learned = "the space learned for it" if cycle.embedding is not None else "the network's features"
+    note = f"t-SNE (perplexity {perplexity:.0f}) of {learned}, selection {selection_name(cycle.number)}" + (
         f"; {len(units)} of {len(found)} units, evenly drawn." if len(units) < len(found) else "."
     )
     return figure("tsne", "Units by likeness", scatter("tsne", clouds, note), note=note)

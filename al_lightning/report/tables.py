@@ -8,9 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from al_lightning.report.tables_comparison import Column, differences, efficiency, overlap
-from al_lightning.report.tables_numbers import ACQUIRED, best, cycle_head, mean_cell, published_cell, with_unit
+from al_lightning.report.tables_groups import Experiment, Method
+from al_lightning.report.tables_numbers import (
+    ACQUIRED,
+    best,
+    class_count_notes,
+    class_counts,
+    cycle_head,
+    mean_cell,
+    published_cell,
+    with_unit,
+)
 from al_lightning.report.tables_published import Published, beside
-from al_lightning.report.tables_runs import Experiment, Method
 from al_lightning.report.tables_statistics import Sample, summarize
 from al_lightning.report.tables_write import Row, Table
 
@@ -94,14 +103,16 @@ def _subsets(experiment: Experiment, names: Sequence[str]) -> Iterator[Table]:
 def means(experiment: Experiment, name: str, title: str, columns: Sequence[Column]) -> Table:
     """Mean and standard deviation over seeds, the papers' rows below those of the same method."""
     tops = [_top(experiment, metric, cycle) for _, metric, cycle in columns]
+    mixed = [len(_labels(experiment, metric, cycle)) > 1 for _, metric, cycle in columns]
     rows, sources = [], []
     for method in experiment.methods:
         count = len(method.runs)
         cells = []
-        for (_, metric, cycle), top in zip(columns, tops, strict=True):
+        for (_, metric, cycle), top, tell in zip(columns, tops, mixed, strict=True):
             sample = _sample(method, metric, cycle)
             bold = sample is not None and not method.full and sample.mean == top
-            cells.append(mean_cell(sample, metric, bold=bold, seeds=count))
+            labels = method.labeled(cycle) if tell and not metric.startswith(ACQUIRED) else None
+            cells.append(mean_cell(sample, metric, bold=bold, seeds=count, labels=labels))
         rows.append(Row(f"{method.name} ({count} seed{'s' if count > 1 else ''})", cells))
         for published in beside(method):
             if (printed := _published_row(published, columns)) is not None:
@@ -111,6 +122,7 @@ def means(experiment: Experiment, name: str, title: str, columns: Sequence[Colum
         "Mean ± standard deviation over seeds; (of n): over n of them only. Best mean in bold, where all methods have "
         "the same seeds and numbers of labels."
     ]
+    notes += class_count_notes(experiment, columns)
     notes += [f"Published (in italics): {source}." for source in dict.fromkeys(sources)]
     return Table(name, f"{experiment.name}: {title}", [head for head, _, _ in columns], rows, notes)
 
@@ -124,12 +136,19 @@ def _sample(method: Method, metric: str, cycle: int) -> Sample | None:
 
 
 def _top(experiment: Experiment, metric: str, cycle: int) -> float | None:
-    """The best mean of a column, if all methods have the same seeds and numbers of labels there."""
-    methods = [method for method in experiment.methods if not method.full and method.values(metric, cycle)]
-    found = [method.values(metric, cycle) for method in methods]
-    if len({frozenset(values) for values in found}) != 1 or len({method.labeled(cycle) for method in methods}) != 1:
+    """The best mean of a column, if all methods have the same seeds and numbers of labels and of classes there."""
+    found = [values for method in experiment.methods if not method.full and (values := method.values(metric, cycle))]
+    if len({frozenset(values) for values in found}) != 1 or len(_labels(experiment, metric, cycle)) != 1:
+        return None
+    if len(class_counts(experiment, metric, cycle)) > 1:
         return None
     return best([summarize(values.values()).mean for values in found], metric)
+
+
+def _labels(experiment: Experiment, metric: str, cycle: int) -> set[int | None]:
+    """Numbers of labels of the methods that have the metric."""
+    partial = [method for method in experiment.methods if not method.full]
+    return {method.labeled(cycle) for method in partial if method.values(metric, cycle)}
 
 
 def _published_row(published: Published, columns: Sequence[Column]) -> Row | None:

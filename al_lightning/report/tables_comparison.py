@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations
 
+from al_lightning.report.tables_groups import Experiment, Method
 from al_lightning.report.tables_numbers import (
     EMPTY,
     best,
+    class_count_notes,
+    class_counts,
     difference_cell,
     falls,
     mean_cell,
@@ -15,7 +19,7 @@ from al_lightning.report.tables_numbers import (
     ratio_cell,
     with_unit,
 )
-from al_lightning.report.tables_runs import Experiment, Method, ReportedRun
+from al_lightning.report.tables_runs import ReportedRun
 from al_lightning.report.tables_statistics import (
     Sample,
     chance_jaccard,
@@ -37,7 +41,7 @@ Column = tuple[str, str, int]
 def differences(experiment: Experiment, name: str, title: str, columns: Sequence[Column], baseline: Method) -> Table:
     """Mean difference to the baseline over the seeds that both have, with a 95 % interval; with equal labels only."""
     rows = [
-        Row(method.name, [_difference_cell(method, baseline, metric, k) for _, metric, k in columns])
+        Row(method.name, [_difference_cell(experiment, method, baseline, metric, k) for _, metric, k in columns])
         for method in experiment.methods
         if method is not baseline and not method.full
     ]
@@ -46,13 +50,16 @@ def differences(experiment: Experiment, name: str, title: str, columns: Sequence
         "single pair has none). In bold: the interval leaves out 0."
     )
     title = f"{experiment.name}: {title}, difference to {baseline.name}"
-    return Table(name, title, [head for head, _, _ in columns], rows, [note])
+    notes = [note, *class_count_notes(experiment, columns)]
+    return Table(name, title, [head for head, _, _ in columns], rows, notes)
 
 
-def _difference_cell(method: Method, baseline: Method, metric: str, cycle: int) -> Cell:
+def _difference_cell(experiment: Experiment, method: Method, baseline: Method, metric: str, cycle: int) -> Cell:
     if method.labeled(cycle) != baseline.labeled(cycle):
         return EMPTY
-    return difference_cell(paired_difference(method.values(metric, cycle), baseline.values(metric, cycle)), metric)
+    found = paired_difference(method.values(metric, cycle), baseline.values(metric, cycle))
+    cell = difference_cell(found, metric)
+    return replace(cell, bold=cell.bold and len(class_counts(experiment, metric, cycle)) < 2)
 
 
 # --- label efficiency -------------------------------------------------------------------------------------------------
@@ -65,7 +72,7 @@ def efficiency(experiment: Experiment, name: str, metric: str) -> Iterator[Table
         return
     full = next((method for method in experiment.methods if method.full and method.values(metric, 0)), None)
     target = summarize(full.values(metric, 0).values()).mean if full else None
-    heads, columns, notes = _areas(methods, metric)
+    heads, columns, notes = _areas(experiment, methods, metric)
     if target is not None:
         heads += [f"labels for {share:.0%} of full" for share in SHARES]
         for share in SHARES:
@@ -79,7 +86,9 @@ def efficiency(experiment: Experiment, name: str, metric: str) -> Iterator[Table
         yield Table(name, f"{experiment.name}: label efficiency, {with_unit(metric)}", heads, rows, notes)
 
 
-def _areas(methods: Sequence[Method], metric: str) -> tuple[list[str], list[list[Cell]], list[str]]:
+def _areas(
+    experiment: Experiment, methods: Sequence[Method], metric: str
+) -> tuple[list[str], list[list[Cell]], list[str]]:
     """Head, column and note of the area, over the cycles that all methods have; none where their labels differ."""
     last = min(method.last for method in methods)
     labels = {tuple(method.labeled(k) for k in range(last + 1)) for method in methods}
@@ -92,13 +101,15 @@ def _areas(methods: Sequence[Method], metric: str) -> tuple[list[str], list[list
         whole = [[value for value in curve[: last + 1] if value is not None] for curve in curves]
         areas = [mean_over_labels(labeled, curve) for curve in whole if len(curve) == last + 1]
         samples.append(summarize(areas) if areas else None)
-    top = best([sample.mean for sample in samples if sample], metric) if _equal_seeds(samples, methods) else None
+    remarks = class_count_notes(experiment, [(f"cycle {k}", metric, k) for k in range(last + 1)])
+    comparable = _equal_seeds(samples, methods) and not remarks
+    top = best([sample.mean for sample in samples if sample], metric) if comparable else None
     cells = [
         mean_cell(sample, metric, bold=sample is not None and sample.mean == top, seeds=len(method.runs))
         for sample, method in zip(samples, methods, strict=True)
     ]
     note = "Area under the curve over the number of labels, divided by their range: mean ± standard deviation."
-    return [f"mean over {labeled[0]:.0f} to {labeled[-1]:.0f} labels"], [cells], [note]
+    return [f"mean over {labeled[0]:.0f} to {labeled[-1]:.0f} labels"], [cells], [note, *remarks]
 
 
 def _equal_seeds(samples: Sequence[Sample | None], methods: Sequence[Method]) -> bool:
@@ -125,13 +136,15 @@ def _needed_cell(method: Method, metric: str, share: float, target: float) -> Ce
 
 
 def overlap(experiment: Experiment, name: str) -> Iterator[Table]:
-    """Jaccard index of what two methods have acquired with the same seed: first, and altogether."""
+    """Jaccard index of what two methods have acquired with the same seed: first, and up to the last common cycle."""
     rows = []
-    for ours, theirs in combinations([method for method in experiment.methods if not method.full], 2):
+    methods = [method for method in experiment.methods if not method.full and _reached(method) > 0]
+    last = min((_reached(method) for method in methods), default=0)
+    for ours, theirs in combinations(methods, 2):
         pairs = [(ours.runs[seed], theirs.runs[seed]) for seed in sorted(ours.runs.keys() & theirs.runs.keys())]
         pairs = [(one, other) for one, other in pairs if one.acquired[0] == other.acquired[0]]
         found = [*_overlaps([(_first(one), _first(other), one) for one, other in pairs]),
-                 *_overlaps([(_all(one), _all(other), one) for one, other in pairs])]  # fmt: skip
+                 *_overlaps([(_until(last, one), _until(last, other), one) for one, other in pairs])]  # fmt: skip
         if any(sample is not None for sample in found):
             cells = [EMPTY if sample is None else ratio_cell(sample) for sample in found]
             rows.append(Row(f"{ours.name} / {theirs.name}", cells))
@@ -142,15 +155,21 @@ def overlap(experiment: Experiment, name: str) -> Iterator[Table]:
             "deviation over the seeds that both have and that are equally far; beside it, what two random selections "
             "of these sizes would have."
         )
-        yield Table(name, f"{experiment.name}: overlap of the picks", heads, rows, [note])
+        until = "cycle 1" if last == 1 else f"cycles 1 to {last}"
+        yield Table(name, f"{experiment.name}: overlap of the picks for {until}", heads, rows, [note])
+
+
+def _reached(method: Method) -> int:
+    """The last cycle that one of its runs has acquired units for."""
+    return max(max(run.acquired) for run in method.runs.values())
 
 
 def _first(run: ReportedRun) -> frozenset[str]:
     return run.acquired.get(1, frozenset())
 
 
-def _all(run: ReportedRun) -> frozenset[str]:
-    return frozenset(unit for cycle, units in run.acquired.items() if cycle > 0 for unit in units)
+def _until(last: int, run: ReportedRun) -> frozenset[str]:
+    return frozenset(unit for cycle, units in run.acquired.items() if 0 < cycle <= last for unit in units)
 
 
 def _overlaps(

@@ -11,8 +11,9 @@ from fake_planning import write_drives, write_planning_experiment
 
 from al_lightning import cli
 from al_lightning.config import compose
-from al_lightning.engine.reuse import LABELS, LATER, ORIGIN, first_cycle_settings, reuse_first_cycle
+from al_lightning.engine.reuse import LATER, ORIGIN, first_cycle_settings, reuse_first_cycle
 from al_lightning.engine.run_directory import RunDirectoryError
+from al_lightning.settings import SILENT
 
 RANDOM = (
     "acquisition={_target_: al_lightning.acquisition.Acquisition, criteria: {random: {_target_: "
@@ -124,4 +125,4 @@ def test_only_what_comes_later_is_left_out() -> None:
         "seed": 3, "data._target_": "x", "data.root": "r", "data.splits": {}, "loop.seed_size": 2,
         "trainer.max_epochs": 2, "trainer.devices": 1,
     }  # fmt: skip
-    assert not set(first_cycle_settings(config)) & {*LATER, *LABELS}
+    assert not set(first_cycle_settings(config)) & {*LATER, *SILENT}

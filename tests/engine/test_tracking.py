@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +52,25 @@ def test_nothing_is_told_twice_however_often_the_run_starts(tmp_path: Path) -> N
         tracker.selection(cycle, [{"pick": 0, "unit": "a"}])
     assert [row["cycle"] for row in run.rows if "mIoU" in row] == [0, 1]
     assert [row["cycle"] for row in run.rows if "selected/units" in row] == [0, 1]
+
+
+def test_what_a_kill_cut_off_is_told_at_the_next_start(tmp_path: Path) -> None:
+    class Killed(RecordingRun):
+        def log(self, row: dict[str, Any]) -> None:
+            raise KeyboardInterrupt
+
+    run = RecordingRun()
+    for experiment in (Killed(), run, run):
+        tracker = Tracker(tmp_path, "disabled", {})
+        tracker.logger = SimpleNamespace(experiment=experiment)
+        for tell in (
+            lambda told: told.cycle({"cycle": 0, "labeled": 3, "mIoU": 0.5}),
+            lambda told: told.representation(0, 3, {"worth": 0.5}, {}),
+            lambda told: told.selection(0, [{"pick": 0, "unit": "a"}]),
+        ):
+            with nullcontext() if experiment is run else pytest.raises(KeyboardInterrupt):
+                tell(tracker)
+    assert [len([row for row in run.rows if name in row]) for name in ("mIoU", "worth", "selected/units")] == [1, 1, 1]
 
 
 def test_only_the_first_process_has_a_run_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ def test_it_holds_every_variant_of_the_headline_and_nothing_else() -> None:
     for name in ("mIoU", "majority/mIoU", "night/mIoU"):
         assert f">{name}<" in svg
     assert "IoU/car" not in svg
+    assert ">mIoU in %<" in svg
+    assert ">25<" in svg
     assert svg.startswith("<?xml")
     assert learning_curve(ROWS) == svg
 

@@ -1,17 +1,23 @@
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_reports import POOL, write_run
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from al_lightning.report.__main__ import main
 from al_lightning.report.html_charts import Curve, Point, line_chart, ticks
 from al_lightning.report.html_colors import HEAT, class_colors, heat
+from al_lightning.report.html_drives import drive, in_window
 from al_lightning.report.html_elements import Datum, element, significant, table, text
+from al_lightning.report.html_marks import Interval, intervals
 from al_lightning.report.html_pictures import class_map, from_above
+from al_lightning.report.tables_groups import FULL
 from al_lightning.types import IGNORE
 
 
@@ -54,6 +60,75 @@ def test_intervals_are_bands_or_whiskers() -> None:
     assert drawn(2).count('class="band"') == 2
     assert drawn(3).count('class="band"') == 0
     assert drawn(3).count('class="bar-line"') == 6
+
+
+def test_an_axis_is_that_of_what_was_measured_and_intervals_end_there() -> None:
+    def ends(html: str, axis: str) -> list[float]:
+        lines = re.findall(r'<line [^>]*class="bar-line"[^>]*>', html)
+        return [float(re.search(rf'{axis}{n}="([^"]*)"', line).group(1)) for line in lines for n in (1, 2)]
+
+    points = [Point(x, 1.0, 9.0, "tip", (0.8, 1.2)) for x in (1.0, 2.0)]
+    html = line_chart("key", [Curve(f"c{n}", points, n) for n in range(3)], "x", "y")
+    assert '">0.8</text>' in html
+    assert '">1.2</text>' in html
+    assert '">1.4</text>' not in html
+    assert set(ends(html, "y")) == {26.0, 238.0}  # top and bottom of the plot
+    html = intervals("key", [Interval("a", -1.0, 9.0, "tip", 0, (-1.5, -0.5))], "y")
+    assert '">-2.0</text>' not in html
+    assert ends(html, "x") == [26.0, 434.0]
+
+
+def test_two_seeds_are_dots_and_three_an_interval(tmp_path: Path) -> None:
+    def seeds_drawn(count: int) -> tuple[int, int]:
+        folder = tmp_path / str(count)
+        for seed in range(count):
+            for gain, name in enumerate(("random", "a", "b")):
+                metrics = {"mIoU": [0.1, 0.2 + 0.01 * seed * (gain + 1), 0.3 + 0.01 * seed * gain]}
+                write_run(folder / f"{name}-{seed}", seed, (name,), metrics=metrics)
+        assert main([str(folder)]) == 0
+        page = (folder / "report/report.html").read_text()
+        return page.count('class="seed"'), page.count('class="bar-line"')
+
+    assert seeds_drawn(1) == (0, 0)
+    # Of three methods two dots a point, three points each; of two differences two each
+    assert seeds_drawn(2) == (2 * 3 * 3 + 2 * 2, 0)
+    dots, whiskers = seeds_drawn(3)
+    assert dots == 0
+    assert whiskers > 0
+
+
+def test_all_differences_are_those_of_one_cycle(tmp_path: Path) -> None:
+    for name, values in {"random": [0.1, 0.2, 0.3], "a": [0.1, 0.25, 0.5], "b": [0.1, 0.3]}.items():
+        write_run(tmp_path / name, 0, (name,), metrics={"mIoU": values})
+    assert main([str(tmp_path)]) == 0
+    page = (tmp_path / "report/report.html").read_text()
+    assert "mIoU in %, difference to random after cycle 1 (8)" in page
+    assert "a: +5.00 over 1 pairs, cycle 1" in page
+    assert "b: +10.00 over 1 pairs, cycle 1" in page
+    write_run(tmp_path / "full", 0, metrics={"mIoU": [0.6]}, seed_size=POOL, cycles=1)
+    assert main([str(tmp_path), "--baseline", FULL]) == 0
+    assert 'id="e0-difference' not in (tmp_path / "report/report.html").read_text()
+
+
+def test_what_lies_outside_of_a_drive_is_not_drawn() -> None:
+    way = np.stack([np.zeros(6), np.linspace(1, 6, 6)], axis=1)  # the window is 24 m wide, around (0, 3)
+    places = [(0, 5), (13, 3), (16, 3), (40, 3)]  # beside it with its nose in it; outside; comes in later; outside
+    agents = np.array([[[x, y, 0, 4, 2]] * 2 for x, y in places], dtype=np.float64)
+    agents[2, 1, 0] = 5
+    arrays = {
+        "plan": way, "way": way, "known": np.ones(6, dtype=bool), "agents": agents,
+        "present": np.ones((4, 2), dtype=bool), "agent_labels": np.array([0, 1, 2, 0]),
+        "boundaries": np.array([[[-9, 0], [-9, 50]], [[-20, -20], [-20, 20]]], dtype=np.float64),
+    }  # fmt: skip
+    shown, boundaries = in_window(arrays)
+    assert shown == [0, 1, 2]
+    assert boundaries.tolist() == [[[-9, 0], [-9, 50]]]
+    html = drive("key", arrays, ["car", "bus", "truck"])
+    assert html.count('class="agent"') == 3
+    assert html.count('class="kerb"') == 1
+    arrays["present"][2, 1] = False
+    assert in_window(arrays | {"boundaries": np.zeros((0, 2, 2))})[0] == [0, 1]
+    assert in_window({name: arrays[name] for name in ("plan", "way", "known")})[0] == []  # no labels
 
 
 def test_the_highest_solid_voxel_is_seen_from_above() -> None:

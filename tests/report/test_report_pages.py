@@ -52,9 +52,9 @@ def pages(finished_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     found = {kind: run / "report.html" for kind, run in finished_runs.items()}
     folder = tmp_path_factory.mktemp("many")
     for seed in (0, 1, 2):
-        for gain, name in enumerate(("random", "entropy", HOSTILE)):
+        for gain, names in enumerate((("random",), ("entropy",), (HOSTILE,), ("inter", "intra", "uncertainty"))):
             metrics = {"mIoU": [0.1 + 0.01 * seed, 0.2, 0.2 + 0.05 * gain], "IoU/car": [0.1, 0.2, 0.3]}
-            write_run(folder / f"{gain}-{seed}", seed, (name,), metrics=metrics)
+            write_run(folder / f"{gain}-{seed}", seed, names, metrics=metrics)
     write_run(folder / "full", 0, metrics={"mIoU": [0.5], "IoU/car": [0.5]}, seed_size=40, cycles=1)
     (folder / "0-0/report.html").write_text("the page of a run")
     assert main([str(folder)]) == 0
@@ -145,6 +145,17 @@ def test_a_phone_need_not_scroll_sideways(kind: str, visit) -> None:
         each => each.getBoundingClientRect().right > 376 && !each.closest(".scroll, pre, svg")
     ).map(each => each.outerHTML.slice(0, 99))""")
     assert wide == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_name_in_a_drawing_is_cut_on_a_phone(kind: str, visit) -> None:
+    page, _ = visit(kind, width=375)
+    page.evaluate(UNFOLD)
+    cut = page.evaluate("""() => [...document.querySelectorAll("svg text")].filter(each => {
+        const own = each.getBoundingClientRect(), all = each.ownerSVGElement.getBoundingClientRect();
+        return own.width && (own.left < all.left - 0.5 || own.right > all.right + 0.5);
+    }).map(each => each.textContent)""")
+    assert cut == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -240,7 +251,7 @@ def test_a_table_is_sorted_by_its_head(visit) -> None:
     for order in (True, False):
         table.locator("thead button").nth(6).click()
         values = table.locator("tbody tr").evaluate_all(column)
-        assert len(values) == 10
+        assert len(values) == 13
         assert values == sorted(values, reverse=order)
     table.locator("thead button").nth(0).click()
     names = table.locator("tbody tr").evaluate_all("rows => rows.map(row => row.cells[0].textContent)")

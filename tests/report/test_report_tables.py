@@ -1,15 +1,20 @@
 """From run directories to the numbers in the tables' files."""
 
 import csv
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_reports import BUDGET, POOL, write_run
+from fake_reports import POOL, write_run
 
 from al_lightning.report.__main__ import main
+from al_lightning.report.tables_numbers import number
 
 SEEDS = (0, 1, 2)
+PAPER = {"split": "GeographicSplit", "loop": {"cycles": 3, "seed_size": 2000, "budget": 2000}}
+"""What the occupancy paper's runs say; the numbers of units are those of the fake pool all the same."""
+
 METHODS = {"random": ("random",), "entropy": ("entropy",), "cas": ("inter", "intra", "uncertainty")}
 
 
@@ -34,9 +39,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, numbers: dict[str, np.ndarr
                 "IoU/others": [0.0] * 3, "IoU/car": miou, "acquired/night": [1, 2, 3],
             }  # fmt: skip
             picks = {1: [30, 31, 32, 33], 2: [34, 35, 36, 37]} if name != "random" and seed == 1 else None
-            write_run(root / f"{name}-{seed}", seed, criteria, metrics=metrics, picks=picks)
+            write_run(root / f"{name}-{seed}", seed, criteria, metrics=metrics, picks=picks, **PAPER)
     for seed in SEEDS:
-        write_run(root / f"full-{seed}", seed, metrics={"mIoU": [0.2]}, seed_size=POOL, cycles=1)
+        words = PAPER | {"loop": {"cycles": 1, "seed_size": 23574, "budget": 2000}}
+        write_run(root / f"full-{seed}", seed, metrics={"mIoU": [0.2]}, seed_size=POOL, cycles=1, **words)
     assert main([str(root)]) == 0
     return root / "report"
 
@@ -142,8 +148,59 @@ def test_other_numbers_of_labels_are_not_compared(tmp_path: Path) -> None:
     text = (report / "tables.md").read_text()
     assert "| entropy (loop.seed_size=4) | +0.00 ± 0.00 |" in text
     assert "| entropy (loop.seed_size=8) |  |  |  |" in text
+    assert "| entropy (loop.seed_size=8) (3 seeds) | 50.00 ± 0.00, 8 labels | 60.00 ± 0.00, 12 labels |" in text
     assert "**70.00" not in text
     assert not (report / "fake_efficiency_mIoU.csv").exists()
+
+
+def test_means_over_different_classes_are_not_compared_in_bold(tmp_path: Path) -> None:
+    for name, counts in {"random": [17, 16, 17], "entropy": [17, 17, 17]}.items():
+        for seed in SEEDS:
+            metrics = {"mIoU": [0.1, 0.2, 0.3 + 0.1 * (name == "random")], "classes_present": counts}
+            metrics["mIoU"][1] += 0.1 * (name == "entropy")
+            write_run(tmp_path / f"{name}-{seed}", seed, (name,), metrics=metrics)
+    assert main([str(tmp_path)]) == 0
+    text = (tmp_path / "report/tables.md").read_text()
+    assert "| entropy (3 seeds) | 10.00 ± 0.00 | 30.00 ± 0.00 | 30.00 ± 0.00 |" in text  # the best, but over 17 classes
+    assert "| random (3 seeds) | 10.00 ± 0.00 | 20.00 ± 0.00 | **40.00 ± 0.00** |" in text
+    assert "| entropy | +0.00 ± 0.00 | +10.00 ± 0.00 | **-10.00 ± 0.00** |" in text
+    assert text.count("different numbers of classes (cycle 1 (8): 16 to 17)") == 2  # means and differences
+    assert text.count("different numbers of classes (cycle 1: 16 to 17)") == 1  # the area under the curves
+
+
+def test_a_mean_over_all_classes_is_always_comparable(tmp_path: Path) -> None:
+    task = {"metric": {"_target_": "al_lightning.metrics.SemanticSceneCompletion"}}
+    for name, count in {"random": 15, "entropy": 16}.items():
+        metrics = {"mIoU": [0.1 + count / 100], "classes_present": [count]}
+        write_run(tmp_path / name, 0, (name,), metrics=metrics, task=task)
+    assert main([str(tmp_path)]) == 0
+    text = (tmp_path / "report/tables.md").read_text()
+    assert "**26.00**" in text
+    assert "different numbers of classes" not in text
+
+
+def test_picks_are_compared_up_to_the_last_common_cycle(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        free = np.random.default_rng(seed).permutation(POOL)[4:].tolist()  # not of the seed set
+        both = {1: free[:4], 2: free[4:8]}
+        write_run(tmp_path / f"a-{seed}", seed, ("a",), metrics={"mIoU": [0.1, 0.2, 0.3]}, picks=both)
+        write_run(tmp_path / f"b-{seed}", seed, ("b",), metrics={"mIoU": [0.1, 0.2, 0.3]}, picks=both)
+        write_run(tmp_path / f"c-{seed}", seed, ("c",), metrics={"mIoU": [0.1]}, picks={1: free[1:5]})
+    assert main([str(tmp_path)]) == 0
+    assert "overlap of the picks for cycle 1\n" in (tmp_path / "report/tables.md").read_text()
+    table = rows(tmp_path / "report/fake_overlap.csv")
+    chance = 4 * 4 / 36
+    assert float(table["a / b"]["all, by chance mean"]) == pytest.approx(chance / (8 - chance))
+    assert float(table["a / c"]["all picks mean"]) == pytest.approx(3 / 5)
+
+
+def test_every_share_is_shown_in_percent(tmp_path: Path) -> None:
+    metrics = {"RayIoU": [0.25], "RayIoU@1": [0.2], "precision": [0.5], "recall": [0.75]}
+    for name in ("random", "entropy"):
+        write_run(tmp_path / name, 0, (name,), metrics=metrics)
+    assert main([str(tmp_path)]) == 0
+    assert "RayIoU in % over the cycles" in (tmp_path / "report/tables.md").read_text()
+    assert [number(0.25, name) for name in (*metrics, "RayIoU/car", "night/RayIoU")] == ["25.00"] * 6
 
 
 def test_planning_has_its_own_table(tmp_path: Path, numbers: dict[str, np.ndarray]) -> None:
@@ -154,7 +211,7 @@ def test_planning_has_its_own_table(tmp_path: Path, numbers: dict[str, np.ndarra
             metrics = {metric: [1.5, factor * (1 + seed / 10)] for metric in names}
             write_run(
                 tmp_path / f"{name}-{seed}", seed, criteria, metrics=metrics, cycles=2,
-                data="al_lightning.data.NuScenesDriving", seed_size=7 * BUDGET,
+                data="al_lightning.data.NuScenesDriving", loop={"cycles": 2, "seed_size": 70, "budget": 10},
             )  # fmt: skip
     assert main([str(tmp_path)]) == 0
     text = (tmp_path / "report/tables.md").read_text()
@@ -169,6 +226,20 @@ def test_wrong_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([str(tmp_path / "nothing")]) == 1
     write_run(tmp_path / "a", 0, metrics={"mIoU": [0.1]})
     assert main([str(tmp_path), "--baseline", "nobody"]) == 1
+    write_run(tmp_path / "b", 0, metrics={"mIoU": [float("nan")]})
+    assert main([str(tmp_path)]) == 1
     errors = capsys.readouterr().err
+    assert f"{tmp_path / 'b'}: metrics.csv, line 2, column mIoU: nan" in errors
     assert "holds no run" in errors
     assert "there is no method 'nobody'; there are: random" in errors
+
+
+def test_a_repeated_run_and_another_experiment_are_named(tmp_path: Path) -> None:
+    for name, last in (("a", 0.3), ("b", 0.3 + 1e-6)):
+        write_run(tmp_path / name, 0, metrics={"mIoU": [0.1, 0.2, last]})
+    write_run(tmp_path / "c", 1, metrics={"mIoU": [0.1, 0.2, 0.3]}, loss="another")
+    assert main([str(tmp_path)]) == 0
+    for file in ("tables.md", "report.html"):
+        text = unescape((tmp_path / "report" / file).read_text())
+        assert f"{tmp_path / 'b'} is left out: {tmp_path / 'a'} is the same run" in text
+        assert "fake (2) is not compared with fake, from which it differs in loss: None -> 'another'." in text

@@ -63,6 +63,15 @@ def test_every_exhibit_has_its_reasons(finished_runs: dict[str, Path]) -> None:
     assert page.count(UNLABELED) == 4
 
 
+def test_a_selection_has_one_name(finished_runs: dict[str, Path]) -> None:
+    page = unescape((finished_runs["occupancy"] / "report.html").read_text())
+    for name in ("score", "class", "gallery"):
+        assert re.findall(rf'id="{name}-tabs-tab-\d"[^>]*>([^<]+)<', page) == ["for cycle 1", "for cycle 2"]
+    assert "selection for cycle 2" in page  # the embeddings
+    assert page.count("</span>for cycle 1<") == 1  # in their legend
+    assert not re.search("in cycle [12]", page)
+
+
 def test_names_are_text(run: Path) -> None:
     assert HOSTILE not in (run / "report.html").read_text()
 
@@ -71,7 +80,7 @@ def test_an_older_run_has_a_page_without_gallery_and_learned_space(run: Path) ->
     for path in (*run.glob("cycles/*/gallery.npz"), *run.glob("cycles/*/embeddings.npz")):
         path.unlink()
     page = write_run_report(run).read_text()
-    assert "No gallery was kept in cycle 0, 1" in page
+    assert "No gallery was kept of the selection for cycle 1, for cycle 2" in page
     assert "<article" not in page
     assert ('id="tsne"' in page) == ("occupancy" in page)  # a planner's summaries hold no embedding
 

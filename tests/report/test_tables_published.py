@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from al_lightning.report.tables_groups import Method
 from al_lightning.report.tables_published import Published, published
-from al_lightning.report.tables_runs import Method, ReportedRun
+from al_lightning.report.tables_runs import ReportedRun
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 CLASSES = 17
@@ -90,34 +91,53 @@ def test_full_supervision_is_that_of_the_specifications() -> None:
 
 
 def method(
-    criteria: set[str], seed_size: int, data: str = "Occ3DNuScenes", *, full: bool = False, **options: str
+    criteria: set[str], seed_size: int, budget: int, data: str = "Occ3DNuScenes", *, full: bool = False, **options: str
 ) -> Method:
+    if "split" in options:
+        options |= {"splits": {"_target_": f"al_lightning.data.{options.pop('split')}"}}
     config = {
-        "data": {"_target_": f"al_lightning.data.{data}", **options}, "loop": {"seed_size": seed_size, "budget": 49}
+        "data": {"_target_": f"al_lightning.data.{data}", **options}, "loop": {"seed_size": seed_size, "budget": budget}
     }  # fmt: skip
-    return Method("", frozenset(criteria), full, {0: ReportedRun(Path(), config, {}, {}, 0)})
+    return Method("", frozenset(criteria), full, {0: ReportedRun(Path(), config, {}, {}, ())})
+
+
+GEO = {"split": "GeographicSplit", "version": "v1.0-trainval"}
+SIM = {"version": "v1.0-sim"}
+CAS = {"inter", "intra", "uncertainty"}
 
 
 @pytest.mark.parametrize(
     ("ours", "names"),
     [
-        (method({"random"}, 49), ["Random"]),
-        (method({"random"}, 98), []),
-        (method({"inter", "intra", "uncertainty"}, 49), ["Ours"]),
-        (method({"inter", "intra", "uncertainty"}, 196), ["Ours"]),
-        (method({"uncertainty"}, 49), ["U_fw"]),
-        (method({"uncertainty"}, 7 * 49, "NuScenesDriving"), ["U"]),
-        (method({"random"}, 7 * 49, "NuScenesDriving"), ["baseline"]),
-        (method({"random"}, 7 * 49, "NuScenesDriving", version="v1.0-trainval"), ["baseline"]),
-        (method({"random"}, 7 * 49, "NuScenesDriving", version="v1.0-sim"), []),
-        (method({"random"}, 49, "NuScenesDriving"), []),
-        (method({"random"}, 700, "NuScenesDriving", full=True), ["VAD-tiny"]),
-        (method({"random"}, 72, "NuScenesDriving", full=True, version="v1.0-sim"), []),
-        (method({"random"}, 49, version="v1.0-sim"), []),
-        (method({"random"}, 576, full=True, version="v1.0-sim"), []),
-        (method({"random"}, 576, full=True), ["Fully Sup."]),
-        (method({"random"}, 40, "SemanticKITTI", full=True), ["Fully Sup."]),
-        (method({"random"}, 49, "Another"), []),
+        (method({"random"}, 2000, 2000, **GEO), ["Random"]),
+        (method({"random"}, 2000, 2000, split="GeographicSplit"), ["Random"]),
+        (method({"random"}, 2000, 2000), []),  # the official split
+        (method({"random"}, 2000, 2000, split="OfficialSplit"), []),
+        (method({"random"}, 2000, 500, **GEO), []),
+        (method({"random"}, 49, 49, **GEO), []),
+        (method({"random"}, 4000, 2000, **GEO), []),
+        (method(CAS, 2000, 2000, **GEO), ["Ours"]),
+        (method(CAS, 8000, 2000, **GEO), ["Ours"]),
+        (method({"uncertainty"}, 2000, 2000, **GEO), ["U_fw"]),
+        (method({"random"}, 2000, 2000, **GEO | SIM), []),
+        (method({"random"}, 23574, 2000, full=True, **GEO), ["Fully Sup."]),
+        (method({"random"}, 576, 2000, full=True, **GEO), []),
+        (method({"random"}, 23574, 2000, full=True, **GEO | SIM), []),
+        (method(CAS, 299, 299, "SemanticKITTI"), ["Ours"]),
+        (method(CAS, 300, 300, "SemanticKITTI"), ["Ours"]),  # even numbers, for one GPU
+        (method(CAS, 4, 4, "SemanticKITTI"), []),
+        (method({"random"}, 3834, 299, "SemanticKITTI", full=True), ["Fully Sup."]),
+        (method({"random"}, 40, 4, "SemanticKITTI", full=True), []),
+        (method({"uncertainty"}, 70, 10, "NuScenesDriving"), ["U"]),
+        (method({"random"}, 70, 10, "NuScenesDriving"), ["baseline"]),
+        (method({"random"}, 70, 10, "NuScenesDriving", version="v1.0-trainval"), ["baseline"]),
+        (method({"random"}, 70, 10, "NuScenesDriving", split="RegionSplit"), []),
+        (method({"random"}, 70, 10, "NuScenesDriving", **SIM), []),
+        (method({"random"}, 7, 1, "NuScenesDriving"), []),
+        (method({"random"}, 70, 70, "NuScenesDriving"), []),
+        (method({"random"}, 700, 10, "NuScenesDriving", full=True), ["VAD-tiny"]),
+        (method({"random"}, 72, 10, "NuScenesDriving", full=True, **SIM), []),
+        (method({"random"}, 2000, 2000, "Another", **GEO), []),
     ],
 )
 def test_a_row_stands_beside_its_own_method(ours: Method, names: list[str]) -> None:
@@ -125,5 +145,7 @@ def test_a_row_stands_beside_its_own_method(ours: Method, names: list[str]) -> N
 
 
 def test_larger_seed_sets_are_rows_of_their_own() -> None:
-    (row,) = [row for row in published() if row.stands_beside(method({"inter", "intra", "uncertainty"}, 4 * 49))]
-    assert row.values[0] == {"mIoU": 24.36}
+    (row,) = [row for row in published() if row.stands_beside(method(CAS, 8000, 2000, **GEO))]
+    assert {cycle: values["mIoU"] for cycle, values in row.values.items()} == {
+        0: 24.36, 1: 25.81, 2: 26.12, 3: 26.40, 4: 26.66
+    }  # fmt: skip
