@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
@@ -34,6 +35,7 @@ from al_lightning.config import (
     instantiate,
     load,
     options,
+    shipped_configs,
 )
 from al_lightning.data import ActiveLearningDataModule, LabelPool
 from al_lightning.engine import (
@@ -69,7 +71,7 @@ KINDS = {
     "callbacks": Callback,
 }
 
-USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]
+USAGE = """[bold]python train.py experiment=NAME key=value ...[/bold]   (where it is installed: python -m al_lightning)
 
 Runs an active-learning experiment, by default on a simulated world that is generated first.
 The same command on an existing run directory resumes it.
@@ -78,23 +80,24 @@ loop.budget=10 acquisition.weights.intra=0 task.lr=1e-4. Options: --help, --prin
 """
 
 
-def main(arguments: Sequence[str], config_dir: Path) -> int:
+def main(arguments: Sequence[str], config_dir: Path | None = None) -> int:
     """Run the command line.
 
     Args:
         arguments: words after the program's name.
-        config_dir: folder of the configuration files.
+        config_dir: folder of the configuration files; None for those that come with the package.
 
     Returns:
         Exit status: 0 done (or waiting for an external oracle), 1 failed, 2 wrong use or configuration, 130 and 143
         stopped by SIGINT and SIGTERM.
     """
     logging.basicConfig(level="INFO", format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
-    if {"--help", "-h"} & set(arguments):
-        print_help(config_dir)
-        return 0
     words = [word for word in arguments if word != "--print-config"]
     try:
+        config_dir = config_dir or shipped_configs()
+        if {"--help", "-h"} & set(arguments):
+            print_help(config_dir)
+            return 0
         config, resolved = compose(config_dir, words, KINDS)
         if "--print-config" in arguments:
             print(yaml.safe_dump(resolved, sort_keys=False), end="")
@@ -149,6 +152,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             _check_same_devices(directory, devices)
             directory.write_config(resolved)  # first: what makes a directory that of a run
             directory.write_devices(devices)
+            directory.write_rows(dict(zip(train.units, np.bincount(train.unit_of).tolist(), strict=True)))
             _say_batch(config, devices)
         datamodule = ActiveLearningDataModule(
             train,

@@ -140,6 +140,11 @@ class DrivingPrediction:
     plan: Tensor
 
 
+def commanded(plan: Tensor, command: Tensor) -> Tensor:
+    """The displacements (B, T, 2) that belong to the command (B,) among all (B, commands, T, 2)."""
+    return plan[torch.arange(len(plan), device=plan.device), command]
+
+
 def commanded_positions(plan: Tensor, command: Tensor) -> Tensor:
     """Where the ego vehicle will be under its command.
 
@@ -150,7 +155,7 @@ def commanded_positions(plan: Tensor, command: Tensor) -> Tensor:
     Returns:
         (B, T, 2) positions after each step, metres.
     """
-    return plan[torch.arange(len(plan), device=plan.device), command].cumsum(dim=1)
+    return commanded(plan, command).cumsum(dim=1)
 
 
 def footprints(annotations: DrivingAnnotations | OtherAgents) -> tuple[Tensor, Tensor]:

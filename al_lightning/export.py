@@ -7,7 +7,7 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -32,6 +32,7 @@ class Units:
         acquired_at: unit -> the cycle that is the first to train on it, -1 for none; in the order of the pool.
         known: all units of the run, from which those of this part were taken.
         whole: what `known` holds is the whole run, not a list.
+        rows: unit -> number of its keyframes; empty where that is not known.
         tables: folder of nuScenes' tables, as the run's configuration names it, or None.
     """
 
@@ -39,6 +40,7 @@ class Units:
     acquired_at: Mapping[str, int]
     known: Sequence[str]
     whole: bool = True
+    rows: Mapping[str, int] = field(default_factory=dict)
     tables: Path | None = None
 
 
@@ -75,7 +77,19 @@ def run_units(run: Path, cycle: int | None = None, part: Part = "labeled") -> Un
         "new": f"{run}, labeled for cycle {cycle}",
         "pool": f"{run}, unlabeled in cycle {cycle}",
     }[part]
-    return Units(name, parts[part], pool.units, tables=_tables(run))
+    return Units(name, parts[part], pool.units, rows=_rows(run), tables=_tables(run))
+
+
+def _rows(run: Path) -> dict[str, int]:
+    """How many keyframes each unit of a run has, where the run kept it."""
+    path = run / "rows.csv"
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["unit"]: int(row["rows"]) for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataFileError(f"cannot read {path}: {error!r}") from error
 
 
 def _tables(run: Path) -> Path | None:
@@ -110,7 +124,8 @@ def keyframes_of(units: Units, file: InfoFile, tables: Path | None = None, other
         others: take the keyframes of no unit instead.
 
     Raises:
-        DataFileError: a unit has no keyframe in the file, nothing is left, or a list names clips.
+        DataFileError: a unit has no keyframe in the file, nothing is left, a list names clips, or scenes of clips lack
+            keyframes.
     """
     if not units.whole and (clips := [unit for unit in units.known if "/" in unit]):
         raise DataFileError(f"{clips[0]} in {units.name} is a clip: what clips hold only the run directory tells")
@@ -120,10 +135,22 @@ def keyframes_of(units: Units, file: InfoFile, tables: Path | None = None, other
     missing = sorted(units.acquired_at.keys() - set(found))
     if missing:
         raise DataFileError(_missing(units, file, missing, tables))
+    _check_clips(units, file, Counter(unit for unit in found if unit is not None and "/" in unit))
     rows = [row for row, unit in enumerate(found) if (unit in units.acquired_at) != others]
     if not rows:
         raise DataFileError(f"no keyframe of {file.path} is left of {units.name}")
     return file.take(rows)
+
+
+def _check_clips(units: Units, file: InfoFile, found: Mapping[str, int]) -> None:
+    """Refuse a file in which clips are not those of the run: clips are cut anew, from the scenes as they are there."""
+    for clip, count in found.items():
+        if units.rows.get(clip) != count:
+            raise DataFileError(
+                f"clip {clip} would have {count:,} keyframes of {file.path}, but it has "
+                f"{units.rows.get(clip, 'a number that is in no rows.csv')} in the run: clips need the info file with "
+                "all keyframes of their scenes"
+            )
 
 
 def _missing(units: Units, file: InfoFile, missing: Sequence[str], tables: Path | None) -> str:
@@ -147,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "source", type=Path, nargs="+", metavar="RUN|LIST",
-        help="a run directory; or token lists: .csv with a column token or unit, .txt with a token a line",
+        help="a run directory; or token lists: .csv or .parquet with a column token or unit, .txt with a token a line",
     )  # fmt: skip
     parser.add_argument("--format", required=True, choices=(*LAYOUTS, *SUFFIXES), help="what to write")
     parser.add_argument("--infos", type=Path, metavar="FILE", help="info file (.pkl) to take the keyframes from")

@@ -2,7 +2,7 @@
 
 Everything is imported once; each attempt is a fork, so that many attempts take seconds. Run as
 ``python kill_driver.py FOLDER occupancy`` (or ``planning``, ``occformer``); prints one JSON line that says where the
-attempts were killed.
+attempts were killed, and how many of those at random moments were.
 """
 
 from __future__ import annotations
@@ -155,22 +155,24 @@ def main(root: Path, kind: str) -> None:
     for group in range((len(kinds) + 7) // 8):
         assert attempt(f"stages_{group}", lambda name, count: False)
     chance = random.Random(0)
+    counts = dict.fromkeys(("random", "options", "timed"), 0)
     for _ in range(kills):
         number = chance.randrange(2, len(events) // 2)
-        attempt("random", lambda name, count, number=number: count == number)
+        counts["random"] += not attempt("random", lambda name, count, number=number: count == number)
     assert attempt("random", lambda name, count: False)
     assert attempt("options_undisturbed", lambda name, count: False, words=OPTIONS)
     for _ in range(kills):
         number = chance.randrange(2, len(events) // 2)
-        attempt("options", lambda name, count, number=number: count == number, words=OPTIONS)
+        counts["options"] += not attempt("options", lambda name, count, number=number: count == number, words=OPTIONS)
     assert attempt("options", lambda name, count: False, words=OPTIONS)
     start = time.perf_counter()
     attempt("timed_reference", lambda name, count: False)
     duration = time.perf_counter() - start
     for _ in range(kills // 2):
-        attempt("timed", lambda name, count: False, kill_after=chance.uniform(0.1, 0.8) * duration)
+        after = chance.uniform(0.1, 0.8) * duration
+        counts["timed"] += not attempt("timed", lambda name, count: False, kill_after=after)
     assert attempt("timed", lambda name, count: False)
-    print(json.dumps({"killed": killed, "events": len(events)}))
+    print(json.dumps({"killed": killed, "counts": counts}))
 
 
 if __name__ == "__main__":

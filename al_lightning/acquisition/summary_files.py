@@ -11,6 +11,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,20 @@ class TokenSummaries:
         """Of every field that was read so far, the shape of a row."""
         return {name: tuple(values.shape[1:]) for name, values in self._kept.items()}
 
-    def take(self, rows: Tensor) -> TokenSummaries:
-        """The units in these rows (M,)."""
-        tokens = [self.tokens[row] for row in rows.tolist()]
-        return TokenSummaries(self.source, tokens, self.names, lambda name: self[name][rows], self.texts)
+    def parts(self, *rows: Tensor) -> list[TokenSummaries]:
+        """The units in each of these lists of rows (M,); a field is read once for all, and not kept as a whole."""
+        made: list[TokenSummaries] = []
+
+        def read(name: str, number: int) -> Tensor:
+            whole = self.read(name)
+            for part, chosen in zip(made, rows, strict=True):
+                part._kept[name] = whole[chosen]
+            return made[number]._kept[name]
+
+        for number, chosen in enumerate(rows):
+            tokens = [self.tokens[row] for row in chosen.tolist()]
+            made.append(TokenSummaries(self.source, tokens, self.names, partial(read, number=number), self.texts))
+        return made
 
     def summary(self, most: int | None = None) -> Summary:
         """The first units, or all, as criteria want them: numbered from 0."""

@@ -1,7 +1,7 @@
 """Typed configuration: composition, overrides, validation and the building of components named in YAML."""
 
 from al_lightning.config.components import check_component, instantiate
-from al_lightning.config.compose import compose, differing_keys, load, options
+from al_lightning.config.compose import compose, differing_keys, load, named_file, options, shipped_configs
 from al_lightning.config.errors import ConfigError
 from al_lightning.config.parts import compose_parts
 from al_lightning.config.schema import (
@@ -33,5 +33,7 @@ __all__ = [
     "differing_keys",
     "instantiate",
     "load",
+    "named_file",
     "options",
+    "shipped_configs",
 ]

@@ -20,6 +20,34 @@ from al_lightning.config.schema import ExperimentConfig
 COMPONENTS = {"data": ("split",), "task": (), "summarizer": (), "acquisition": ()}
 
 
+def shipped_configs() -> Path:
+    """Folder of the configuration files: within an installed package, beside the package in a checkout.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    package = Path(__file__).resolve().parents[1]
+    places = (package / "configs", package.parent / "configs")
+    for folder in places:
+        if (folder / "experiment").is_dir():
+            return folder
+    raise ConfigError(f"there are no configuration files: neither {places[0]} nor {places[1]}")
+
+
+def named_file(name: Path) -> Path:
+    """A configuration file by its path, or one of `shipped_configs` by its name, such as ``acquisition/cas``.
+
+    Raises:
+        ConfigError: there is no such name.
+    """
+    if name.suffix:
+        return name
+    folder, group = shipped_configs(), str(name.parent)
+    if name.name not in options(folder, group):
+        raise unknown(f"configuration of '{group}',", name.name, options(folder, group))
+    return folder / group / f"{name.name}.yaml"
+
+
 def options(config_dir: Path, group: str) -> list[str]:
     """Names that a group of configuration files offers."""
     return sorted(path.stem for path in (config_dir / group).glob("*.yaml"))

@@ -46,6 +46,11 @@ class InfoFile:
         return keyframes
 
     @property
+    def tokens(self) -> list[str]:
+        """What names the keyframes (`keyframe_token`), in the order of the file."""
+        return [keyframe_token(keyframe) for keyframe in self.keyframes]
+
+    @property
     def version(self) -> str:
         """The version of nuScenes that the file names, such as "v1.0-trainval"; empty if it does not."""
         about = self.content.get("metainfo" if self.layout == "mmdet3d" else "metadata")
@@ -64,6 +69,11 @@ class InfoFile:
         partial.replace(path)
 
 
+def keyframe_token(keyframe: Mapping[str, Any]) -> str:
+    """What names a keyframe: its ``token``; its ``sample_idx`` in files without tokens, those of KITTI and Waymo."""
+    return str(keyframe["token"] if "token" in keyframe else keyframe["sample_idx"])
+
+
 def read_info_file(path: Path, layout: Layout) -> InfoFile:
     """Read an info file; nothing in it is run (`pickles.read_pickle`).
 
@@ -79,12 +89,14 @@ def read_info_file(path: Path, layout: Layout) -> InfoFile:
         raise DataFileError(f"{path} has no list of keyframes under '{key}', as --format {layout} needs{hint}")
     tokens: set[str] = set()
     for number, keyframe in enumerate(content[key]):
-        lacks = [name for name in _keys(layout) if not isinstance(keyframe, dict) or name not in keyframe]
+        known = set(keyframe) if isinstance(keyframe, dict) else set()
+        known |= {"token"} if "sample_idx" in known else set()
+        lacks = [name for name in _keys(layout) if name not in known]
         if lacks:
             raise DataFileError(f"keyframe {number} of {path} has no {', '.join(lacks)}, as --format {layout} needs")
-        if keyframe["token"] in tokens:
-            raise DataFileError(f"{path} holds the keyframe {keyframe['token']} twice")
-        tokens.add(keyframe["token"])
+        if (token := keyframe_token(keyframe)) in tokens:
+            raise DataFileError(f"{path} holds the keyframe {token} twice")
+        tokens.add(token)
     return InfoFile(path, content, layout)
 
 
@@ -108,8 +120,7 @@ def keyframe_units(
     Returns:
         A name for each keyframe, None for one that is in no unit.
     """
-    tokens = [keyframe["token"] for keyframe in file.keyframes]
-    wanted = set(units)
+    tokens, wanted = file.tokens, set(units)
     if not wanted.isdisjoint(tokens):
         return [token if token in wanted else None for token in tokens]
     clips: dict[str, int] = {}  # scene -> number of its clips; 0 for a scene that is a unit
@@ -134,7 +145,7 @@ def _scene(
 ) -> str | None:
     """What the units call the scene of a keyframe."""
     said = [keyframe[key] for key in SCENE_KEYS if key in keyframe]
-    names = [*said, *(scenes or {}).get(keyframe["token"], ())]
+    names = [*said, *(scenes or {}).get(keyframe_token(keyframe), ())]
     return next((name for name in names if name in known), None)
 
 

@@ -33,17 +33,25 @@ def rehearse(task: LightningModule, summarizer: Summarizer, acquisition: Acquisi
         with torch.no_grad():
             fields = summarizer(batch, task.eval().predict_step(batch, 0))
         alone = summarizer.group(Summary(torch.zeros(1, dtype=torch.int64), fields))
-        _check_classes(alone, getattr(dataset, "class_names", ()))
+        _check_classes(alone, task, getattr(dataset, "class_names", ()))
         twice = alone.take(torch.zeros(2, dtype=torch.int64))
-        labeled = summarizer.with_labels(twice, lambda row: dataset.sample(row).annotations)
+        labeled = summarizer.with_labels(twice, dataset.annotations)
         acquisition.rehearsal().select(alone, labeled, 1, torch.Generator().manual_seed(0))
     except (ValueError, KeyError, TypeError, IndexError, RuntimeError) as error:
         raise RehearsalError(f"the parts do not fit each other, tried on one sample: {error}") from error
 
 
-def _check_classes(summary: Summary, names: Sequence[str]) -> None:
+def _check_classes(summary: Summary, task: LightningModule, names: Sequence[str]) -> None:
+    """Refuse another number or order of classes than that of the data, whose labels would then be swapped."""
     histogram = summary.fields.get("class_histogram")
     if histogram is not None and names and histogram.shape[1] != len(names):
         raise ValueError(
             f"the network predicts {histogram.shape[1]} classes, the data set has {len(names)}: {', '.join(names)}"
         )
+    for part in ("network", "metric"):
+        said = tuple(getattr(getattr(task, part, None), "class_names", ()))
+        if names and said != tuple(names[: len(said)]):
+            raise ValueError(
+                f"the {part}'s classes are {', '.join(said)}, the data set's {', '.join(names)}: they must be the same "
+                "in the same order"
+            )

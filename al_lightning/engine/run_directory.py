@@ -3,6 +3,7 @@
 config.yaml                 the resolved configuration
 devices.json                number and kind of the devices that the run was begun on
 pool.csv                    unit, acquired_at; its replacement is the commit of a cycle
+rows.csv                    unit, rows: how many rows of the data set each unit has
 metrics.csv                 one row a cycle
 curve.svg                   the headline metric over the labeled units
 cycles/K/checkpoint.ckpt    network, optimizer and progress
@@ -185,6 +186,10 @@ class RunDirectory:
     def write_pool(self, pool: LabelPool) -> None:
         """Commit the pool: the one atomic step that ends a cycle."""
         _write_text(self.root / "pool.csv", pool.to_csv())
+
+    def write_rows(self, rows: Mapping[str, int]) -> None:
+        """Save how many rows of the data set each unit has."""
+        _write_text(self.root / "rows.csv", _table([{"unit": unit, "rows": count} for unit, count in rows.items()]))
 
     # --- cycles ------------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ class MeasuredTask(Protocol):
     """A task whose metric can be computed on parts of the validation set.
 
     Attributes:
-        metric: computes a dictionary of scalars.
+        metric: computes a dictionary of scalars; updates without a row count as nothing.
     """
 
     metric: Metric
@@ -86,15 +86,18 @@ class SubsetMetrics(Callback):
         batch: Batch[Any, Any],
         *_: Any,
     ) -> None:
-        """Count the samples of each subset."""
+        """Count the samples of each subset.
+
+        Without one in the batch, too: in a process whose metrics were never updated, states that are lists have no
+        shape to be gathered with.
+        """
         if trainer.state.fn is not TrainerFn.VALIDATING:
             return
         assert isinstance(pl_module, MeasuredTask)
         measured = pl_module.measured(outputs, batch)
         for name, metric in self._metrics.items():
             member = self._members[name][batch.index.cpu()].to(pl_module.device)
-            if bool(member.any()):
-                metric.update(*(values[member] for values in measured))
+            metric.update(*(values[member] for values in measured))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report what the samples seen define."""

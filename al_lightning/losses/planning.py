@@ -14,15 +14,12 @@ import math
 import torch
 from torch import Tensor
 
+from al_lightning.driving import commanded
+
 FAR = 1e6
 """Distance of what does not count, metres."""
 VEHICLES = 5
 """The first classes of agents are vehicles: car, truck, construction vehicle, bus, trailer."""
-
-
-def commanded(plan: Tensor, command: Tensor) -> Tensor:
-    """The displacements (B, T, 2) that belong to the command (B,) among all (B, commands, T, 2)."""
-    return plan[torch.arange(len(plan), device=plan.device), command]
 
 
 def plan_regression(plan: Tensor, command: Tensor, target: Tensor, step_mask: Tensor) -> Tensor:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from al_lightning.driving import BOUNDARY, DIVIDER, PADDING, DrivingAnnotations, DrivingPrediction
+from al_lightning.driving import BOUNDARY, DIVIDER, PADDING, DrivingAnnotations, DrivingPrediction, commanded
 from al_lightning.losses.agents import box_codes, detection_losses, match_agents, motion_losses
 from al_lightning.losses.map_elements import map_losses
 from al_lightning.losses.planning import (
-    commanded,
     plan_boundary,
     plan_collision,
     plan_direction,

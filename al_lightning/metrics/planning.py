@@ -47,7 +47,8 @@ class OpenLoopPlanning(Metric):
             footprints: (B, A, 6, 5) x, y, yaw, length, width of the agents at each step, in the same frame; pad where
                 samples have fewer agents.
             present: (B, A, 6) bool, false for padding, for agents that are gone, and for those that do not count
-                (`functional.road_users`, `functional.in_planning_scope`).
+                (barriers and traffic cones; officially also those that are now outside x +-15 m, y +-30 m, or hit by no
+                LiDAR point). `driving.footprints` gives both of `DrivingAnnotations`.
 
         Raises:
             ValueError: shapes do not fit, or a valid position or a present footprint is not finite or more than

@@ -41,10 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--labeled", type=Path, action="append", default=[], metavar="FILE",
-        help=".npz of the labeled units; or a list (.txt, .csv) of those in the summaries that are labeled: "
+        help=".npz of the labeled units; or a list (.txt, .csv, .parquet) of those in the summaries that are labeled: "
         "one --labeled for each list",
     )  # fmt: skip
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE.yaml", help="such as cas.yaml")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="NAME|FILE.yaml",
+        help="such as acquisition/cas (or random, entropy, coreset, value), or a file of yours",
+    )  # fmt: skip
     parser.add_argument("--budget", type=int, required=True, metavar="N", help="units to select")
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE",
@@ -94,7 +97,7 @@ def _check_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
                 f"{word} is no key=value; for several lists of labeled units repeat --labeled: --labeled {word}"
             )
         if word.startswith("acquisition="):
-            parser.error(f"{word} is a word of train.py; choose another --config here, such as cas.yaml")
+            parser.error(f"{word} is a word of train.py; choose another --config here, such as acquisition/cas")
 
 
 def _read(summaries: Path, labeled: Sequence[Path], windows: ErrorWindows) -> tuple[TokenSummaries, TokenSummaries]:
@@ -115,7 +118,8 @@ def _read(summaries: Path, labeled: Sequence[Path], windows: ErrorWindows) -> tu
         some = f"{', '.join(unknown[:3])} of {', '.join(map(str, labeled))}"
         raise DataFileError(f"{len(unknown):,} of {len(names):,} labeled units are not in {summaries}: {some}")
     known = torch.tensor([token in names for token in pool.tokens])
-    return pool.take((~known).nonzero().flatten()), pool.take(known.nonzero().flatten())
+    unlabeled, others = pool.parts((~known).nonzero().flatten(), known.nonzero().flatten())
+    return unlabeled, others
 
 
 def _units(path: Path, windows: ErrorWindows, *, labeled: bool) -> TokenSummaries:

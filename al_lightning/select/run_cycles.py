@@ -32,4 +32,5 @@ def cycle_summaries(folder: Path) -> tuple[TokenSummaries, TokenSummaries]:
     row_of = {unit: row for row, unit in enumerate(summaries.tokens)}
     rows = torch.tensor([row_of[unit] for unit in pool.units])
     labeled = torch.from_numpy((pool.acquired_at > UNLABELED) & (pool.acquired_at <= int(resolved.name)))
-    return summaries.take(rows[~labeled]), summaries.take(rows[labeled])
+    candidates, known = summaries.parts(rows[~labeled], rows[labeled])
+    return candidates, known

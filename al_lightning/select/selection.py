@@ -13,7 +13,7 @@ from torch import Tensor
 from al_lightning.acquisition import Acquisition, ErrorWindows, Selection
 from al_lightning.acquisition.selection import check_budget
 from al_lightning.acquisition.summary_files import MissingFieldError, TokenSummaries
-from al_lightning.config import compose_parts, instantiate
+from al_lightning.config import compose_parts, instantiate, named_file
 from al_lightning.types import DataFileError
 
 HEAD = 64
@@ -26,7 +26,7 @@ def configured(file: Path, words: Sequence[str] = ()) -> tuple[Acquisition, Erro
     """The acquisition of a file of ``configs/acquisition``, and how trajectories become error patterns.
 
     Args:
-        file: its YAML.
+        file: its YAML, or a name such as ``acquisition/cas``.
         words: ``key=value``; ``summarizer.horizon`` and its like are the error windows'.
 
     Raises:
@@ -34,7 +34,7 @@ def configured(file: Path, words: Sequence[str] = ()) -> tuple[Acquisition, Erro
     """
     kinds = {"acquisition": Acquisition, "summarizer": ErrorWindows}
     windows = {"_target_": "al_lightning.acquisition.ErrorWindows", "horizon": 5}
-    parts = compose_parts(file, "acquisition", words, {"summarizer": windows}, kinds)
+    parts = compose_parts(named_file(file), "acquisition", words, {"summarizer": windows}, kinds)
     return instantiate(parts["acquisition"], "acquisition"), instantiate(parts["summarizer"], "summarizer")
 
 

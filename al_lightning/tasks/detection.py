@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, cast
 
-import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from al_lightning.detection import DetectionInputs, Detections
-from al_lightning.tasks.schedule import check_rates, decay_factor
+from al_lightning.tasks.loss_terms import logged_sum
+from al_lightning.tasks.schedule import adamw, check_rates, warmed_factor
 from al_lightning.types import Batch
 
 DetectionBatch = Batch[DetectionInputs, Any]
@@ -44,11 +44,12 @@ class DetectionTask(LightningModule):
             scalars; its ``class_names`` are the network's.
         lr: learning rate of AdamW.
         weight_decay: weight decay of AdamW.
-        warmup_steps: steps of linear warm-up from a thousandth of ``lr``.
-        schedule: after the warm-up constant, or half a cosine down to zero.
+        warmup_steps: steps of linear warm-up from a thousandth of ``lr``, at most half of the training.
+        schedule: after the warm-up constant, half a cosine down to zero, or "steps" as in `OccupancyTask`.
 
     Raises:
-        ValueError: a rate, decay or number of steps is out of range, or network and metric name other classes.
+        ValueError: a rate, decay or number of steps is out of range, the schedule is unknown, or network and metric
+            name other classes.
     """
 
     def __init__(
@@ -58,10 +59,10 @@ class DetectionTask(LightningModule):
         lr: float = 1e-4,
         weight_decay: float = 0.01,
         warmup_steps: int = 200,
-        schedule: Literal["constant", "cosine"] = "cosine",
+        schedule: Literal["constant", "cosine", "steps"] = "cosine",
     ) -> None:
         super().__init__()
-        check_rates(lr, weight_decay, warmup_steps)
+        check_rates(lr, weight_decay, warmup_steps, schedule)
         names, measured = (tuple(part.class_names) for part in (network, metric))  # type: ignore[arg-type]
         if names != measured:
             raise ValueError(f"the metric must name the network's classes {', '.join(names)}; it has {measured}")
@@ -75,10 +76,8 @@ class DetectionTask(LightningModule):
 
     def training_step(self, batch: DetectionBatch, batch_idx: int) -> Tensor:
         """The loss of a labeled batch."""
-        losses = cast(Detector, self.network).losses(batch.inputs, batch.annotations)
-        loss = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
-        return loss
+        terms = cast(Detector, self.network).losses(batch.inputs, batch.annotations)
+        return logged_sum(self, terms, len(batch.index))
 
     def validation_step(self, batch: DetectionBatch, batch_idx: int) -> Any:
         """Take in the `Detections` of a batch; returns them."""
@@ -101,13 +100,8 @@ class DetectionTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up."""
-        fused = self.trainer.precision != "16-mixed"  # fused cannot clip gradients under a gradient scaler
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        parameters = self.parameters()
+        return adamw(self.trainer, parameters, self.lr, self.weight_decay, self._lr_factor, self.warmup_steps)
 
     def _lr_factor(self, step: int, total: int) -> float:
-        if step < self.warmup_steps:
-            return max(1e-3, step / self.warmup_steps)
-        return decay_factor(step, total, self.warmup_steps, self.schedule)
+        return warmed_factor(step, total, self.warmup_steps, self.schedule)

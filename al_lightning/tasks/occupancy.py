@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from al_lightning.tasks.schedule import check_rates, decay_factor
+from al_lightning.tasks.loss_terms import logged_sum
+from al_lightning.tasks.schedule import adamw, check_rates, warmed_factor
 from al_lightning.types import Batch, CameraInputs, OccupancyAnnotations, OccupancyPrediction
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -26,15 +26,15 @@ class OccupancyTask(LightningModule):
         metric: updated with (prediction, semantics, mask), each (B, X, Y, Z); computes a dictionary of scalars.
         lr: learning rate of AdamW.
         weight_decay: weight decay of AdamW.
-        warmup_steps: steps of linear warm-up from a thousandth of ``lr``.
+        warmup_steps: steps of linear warm-up from a thousandth of ``lr``, at most half of the training.
         schedule: after the warm-up constant (FlashOcc's recipe never decays), half a cosine down to zero, or "steps": a
             tenth after two thirds of the training, a hundredth after five sixths (OccFormer: epochs 20 and 25 of 30).
         undecayed: parameters whose names hold one of these words are spared the weight decay, and so are those of all
             norms. None: nothing is spared, as in FlashOcc's recipe.
 
     Raises:
-        ValueError: a rate, decay or number of steps is out of range, or no parameter has a word of ``undecayed`` in its
-            name.
+        ValueError: a rate, decay or number of steps is out of range, the schedule is unknown, or no parameter has a
+            word of ``undecayed`` in its name.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class OccupancyTask(LightningModule):
         undecayed: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
-        check_rates(lr, weight_decay, warmup_steps)
+        check_rates(lr, weight_decay, warmup_steps, schedule)
         self.network, self.loss, self.metric = network, loss, metric
         self.lr, self.weight_decay, self.warmup_steps, self.schedule = lr, weight_decay, warmup_steps, schedule
         self.undecayed = undecayed
@@ -65,10 +65,8 @@ class OccupancyTask(LightningModule):
 
     def training_step(self, batch: OccupancyBatch, batch_idx: int) -> Tensor:
         """The loss of a labeled batch."""
-        losses: dict[str, Tensor] = self.loss(self(batch.inputs), batch.annotations)
-        loss = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
-        return loss
+        terms: dict[str, Tensor] = self.loss(self(batch.inputs), batch.annotations)
+        return logged_sum(self, terms, len(batch.index))
 
     def validation_step(self, batch: OccupancyBatch, batch_idx: int) -> Tensor:
         """Count the voxels of a labeled batch; returns the predicted classes (B, X, Y, Z)."""
@@ -93,13 +91,8 @@ class OccupancyTask(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with linear warm-up."""
-        # Fused takes an eighth of the time on a CPU; it cannot clip gradients under a gradient scaler.
-        fused = self.trainer.precision != "16-mixed"
         groups = self._parameter_groups()
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        total = int(self.trainer.estimated_stepping_batches)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return adamw(self.trainer, groups, self.lr, self.weight_decay, self._lr_factor, self.warmup_steps)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """All parameters in one group, or those without weight decay in a second one."""
@@ -114,6 +107,4 @@ class OccupancyTask(LightningModule):
         ]
 
     def _lr_factor(self, step: int, total: int) -> float:
-        if step < self.warmup_steps:
-            return max(1e-3, step / self.warmup_steps)
-        return decay_factor(step, total, self.warmup_steps, self.schedule)
+        return warmed_factor(step, total, self.warmup_steps, self.schedule)

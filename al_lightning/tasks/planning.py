@@ -5,7 +5,6 @@ Shape letters: B samples, K stochastic passes, T steps, A agents.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, cast
@@ -19,9 +18,8 @@ from torchmetrics import Metric
 from al_lightning.driving import OBSTACLES, DrivingInputs, DrivingPrediction, commanded_positions, footprints
 from al_lightning.models.vad import monte_carlo_dropout
 from al_lightning.tasks.frames import Driver, Frame, FrameByFrame, PlanningBatch, remembered, unaware
-from al_lightning.tasks.schedule import decay_factor, epoch_cosine_factor
-
-log = logging.getLogger(__name__)
+from al_lightning.tasks.loss_terms import logged_sum
+from al_lightning.tasks.schedule import adamw, check_schedule, decay_factor, epoch_cosine_factor, warmup_length
 
 LOWEST = 1e-3
 """Least share of the learning rate."""
@@ -52,7 +50,7 @@ class PlanningTask(LightningModule):
             steps of whole epochs, with the warm-up as a factor on top (`epoch_cosine_factor`).
 
     Raises:
-        ValueError: a rate, decay, factor or number is out of range.
+        ValueError: a rate, decay, factor or number is out of range, or the schedule unknown.
     """
 
     def __init__(
@@ -85,6 +83,7 @@ class PlanningTask(LightningModule):
             raise ValueError(
                 f"passes, warmup_steps and seed must not be negative, got {passes}, {warmup_steps} and {seed}"
             )
+        check_schedule(schedule, ("constant", "cosine", "epoch_cosine"))
         self.network, self.loss, self.metric = network, loss, metric
         self.passes, self.attention_dropout, self.seed = passes, attention_dropout, seed
         self.lr, self.lr_factors, self.weight_decay = lr, factors, weight_decay
@@ -107,21 +106,15 @@ class PlanningTask(LightningModule):
     def training_step(self, batch: PlanningBatch, batch_idx: int) -> Tensor:
         """The loss of a labeled batch."""
         prediction = self(unaware(batch.inputs), remembered(self.driver, batch.past))
-        losses: dict[str, Tensor] = self.loss(prediction, batch.annotations, batch.inputs.command)
-        loss = torch.stack(list(losses.values())).sum()
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch.index))
-        return loss
+        terms: dict[str, Tensor] = self.loss(prediction, batch.annotations, batch.inputs.command)
+        return logged_sum(self, terms, len(batch.index))
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up."""
-        fused = self.trainer.precision != "16-mixed"  # fused cannot clip gradients under a gradient scaler
-        groups = list(self._parameter_groups())
-        optimizer = torch.optim.AdamW(groups, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
-        total, epochs = int(self.trainer.estimated_stepping_batches), self.trainer.max_epochs or 0
-        if self._warmup(total) < self.warmup_steps:
-            log.info("a warm-up of %d steps is shortened to %d of %d", self.warmup_steps, self._warmup(total), total)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._lr_factor(step, total, epochs))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        epochs = self.trainer.max_epochs or 0
+        return adamw(self.trainer, list(self._parameter_groups()), self.lr, self.weight_decay,
+                     lambda step, total: self._lr_factor(step, total, epochs), self.warmup_steps,
+                     self.warmup_share)  # fmt: skip
 
     def _parameter_groups(self) -> Iterator[dict[str, Any]]:
         named = dict(self.network.named_parameters())
@@ -132,12 +125,8 @@ class PlanningTask(LightningModule):
             yield {"params": [named.pop(name) for name in chosen], "lr": self.lr * factor}
         yield {"params": list(named.values())}
 
-    def _warmup(self, total: int) -> int:
-        """Steps of the warm-up in a training of so many."""
-        return min(self.warmup_steps, int(self.warmup_share * total))
-
     def _lr_factor(self, step: int, total: int, epochs: int) -> float:
-        warmup = self._warmup(total)
+        warmup = warmup_length(self.warmup_steps, total, self.warmup_share)
         ramp = self.warmup_start + (1 - self.warmup_start) * step / warmup if step < warmup else 1.0
         if self.schedule == "epoch_cosine":
             return ramp * epoch_cosine_factor(step, total, epochs, LOWEST)

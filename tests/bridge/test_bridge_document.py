@@ -2,25 +2,31 @@
 
 import pickle
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from al_lightning.acquisition import ErrorWindows
+from al_lightning.acquisition import ErrorWindows, VoxelSummarizer
 from al_lightning.acquisition.functional import voxel_statistics
 from al_lightning.acquisition.summary_files import open_summaries
 from al_lightning.acquisition.trajectories import scene_summaries
 from al_lightning.data import VADInfos
 from al_lightning.data.pickles import read_pickle
 from al_lightning.select.__main__ import main
+from al_lightning.types import Batch, CameraInputs, OccupancyPrediction
 
 ROOT = Path(__file__).resolve().parents[2]
 PLANNING = ROOT.parent / "shared" / "data" / "planning"
 DOCUMENT = (ROOT / "docs" / "bridge.md").read_text(encoding="utf-8")
-SEEDING, PREDICTING, PLAIN, SELECTING, PLANNED = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
+SEEDING, PREDICTING, SEEING, PLAIN, SELECTING, PASSES, PLANNED, DRAWING = re.findall(
+    r"```python\n(.*?)```", DOCUMENT, re.DOTALL
+)
 
 
 def test_the_loop_that_predicts_keeps_what_select_reads(tmp_path, monkeypatch):
@@ -62,6 +68,127 @@ def test_what_is_to_be_pasted_finds_the_same_numbers(dtype):
     expected = voxel_statistics(logits.float().movedim(-1, 0)[None], visible[None])
     for values, wanted in zip(found["voxel_statistics"](logits, visible), expected, strict=True):
         torch.testing.assert_close(values.float(), wanted[0], rtol=1e-5, atol=1e-8)
+
+
+def test_what_is_to_be_pasted_takes_all_voxels_and_refuses_none():
+    found: dict[str, Callable[..., tuple[torch.Tensor, ...]]] = {}
+    exec(PLAIN, found)
+    logits = torch.randn(4, 3, 2, 5, generator=torch.Generator().manual_seed(0))
+    expected = voxel_statistics(logits.movedim(-1, 0)[None])
+    for values, wanted in zip(found["voxel_statistics"](logits), expected, strict=True):
+        torch.testing.assert_close(values.float(), wanted[0], rtol=1e-5, atol=1e-8)
+    with pytest.raises(ValueError, match="no voxel is visible"):
+        found["voxel_statistics"](logits, torch.zeros(4, 3, 2, dtype=torch.bool))
+
+
+def test_voxels_that_the_cameras_see_are_those_of_the_loop():
+    found: dict[str, Any] = {}
+    exec(SEEING, found)
+    batch, logits = cameras(), torch.randn(2, 200, 200, 16, 18, generator=torch.Generator().manual_seed(0))
+    logits[..., 17] += 6
+    visible = found["seen_by_cameras"](logits, batch)
+    names = ("images", "camera2ego", "intrinsics", "post_rotation", "post_translation")
+    inputs = CameraInputs(*(batch[name] for name in names), torch.eye(4).repeat(2, 1, 1))
+    summarizer = VoxelSummarizer(found["GRID"], "frustum", free_class=17)
+    prediction = OccupancyPrediction(logits.movedim(-1, 1))
+    assert torch.equal(visible, summarizer._mask(Batch(torch.arange(2), inputs), prediction))
+    assert 0.1 < visible.float().mean() < 0.9
+
+
+def cameras() -> dict[str, torch.Tensor]:
+    """One camera that looks ahead and one that looks back, 1.5 m above the ground, for two samples."""
+    ahead = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])
+    back = torch.diag(torch.tensor([-1.0, -1, 1, 1])) @ ahead
+    return {
+        "images": torch.zeros(2, 2, 3, 32, 64),
+        "camera2ego": torch.stack((ahead, back)).repeat(2, 1, 1, 1),
+        "intrinsics": torch.tensor([[40.0, 0, 64], [0, 40, 32], [0, 0, 1]]).repeat(2, 2, 1, 1),
+        "post_rotation": torch.diag(torch.tensor([0.5, 0.5, 1])).repeat(2, 2, 1, 1),
+        "post_translation": torch.zeros(2, 2, 3),
+    }
+
+
+class Remembering(torch.nn.Module):
+    """Plans as VAD's detector does: offsets under three commands, a memory, and inputs that it changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = torch.nn.Dropout(0.5)
+        self.prev_frame_info = {"prev_bev": torch.ones(6, 2)}
+
+    def forward(self, return_loss, rescale, img, command):
+        assert not return_loss
+        assert rescale
+        assert not self.training
+        bev = self.prev_frame_info["prev_bev"]
+        bev += img  # in place, as VAD turns what it remembers
+        img -= 1
+        self.prev_frame_info["prev_bev"] = bev + 1
+        steps = self.dropout(bev.clone())
+        return [{"pts_bbox": {"ego_fut_preds": torch.stack((steps, 10 * steps, -steps)), "ego_fut_cmd": command}}]
+
+
+class Wrapped(torch.nn.Module):
+    """As in mmcv's and torch's wrappers for several devices."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, **data):
+        return self.module(**data)
+
+
+def test_stochastic_passes_of_a_planner_share_the_memory_of_the_one_without_dropout():
+    found: dict[str, Any] = {}
+    exec(PASSES, found)
+    torch.manual_seed(0)
+    model = Wrapped(Remembering())
+    for number in range(3):  # ones, and 1 more each frame from the image and from the memory
+        data = {"img": torch.ones(6, 2), "command": torch.tensor([[[[0.0, 1, 0]]]])}
+        plans = found["keyframe_plans"](model, data, passes=4)
+        assert plans.shape == (5, 6, 2)
+        step = 10 * (2 + 2 * number)
+        torch.testing.assert_close(plans[0], step * torch.arange(1.0, 7)[:, None].expand(6, 2))
+        steps = plans[1:].diff(dim=1, prepend=torch.zeros(4, 1, 2))
+        assert set(steps.unique().tolist()) == {0.0, 2.0 * step}
+        assert not model.module.dropout.training
+
+
+def test_all_keyframes_stay_where_labeled_ones_are_drawn(tmp_path, monkeypatch):
+    """In a data set with the methods and the order of calls of mmdet3d before 1.1."""
+
+    class NuScenesDataset:
+        def __init__(self, ann_file):
+            self.data_infos = self.load_annotations(ann_file)
+            self.flag = np.zeros(len(self), dtype=np.uint8)
+
+        def load_annotations(self, ann_file):
+            return [{"token": token} for token in ann_file]
+
+        def __len__(self):
+            return len(self.data_infos)
+
+        def __getitem__(self, index):
+            return self.prepare_train_data(index)
+
+        def prepare_train_data(self, index):
+            return self.data_infos[index - 1]["token"], self.data_infos[index]["token"]
+
+        def get_cat_ids(self, index):
+            return [self.data_infos[index]["token"]]
+
+    registry = SimpleNamespace(register_module=lambda: lambda kind: kind)
+    package = {"DATASETS": registry, "NuScenesDataset": NuScenesDataset}
+    monkeypatch.setitem(sys.modules, "mmdet3d", ModuleType("mmdet3d"))
+    monkeypatch.setitem(sys.modules, "mmdet3d.datasets", SimpleNamespace(**package))
+    (tmp_path / "labeled.txt").write_text("d\nb\n")
+    found: dict[str, Any] = {}
+    exec(DRAWING, found)
+    dataset = found["LabeledKeyframes"](str(tmp_path / "labeled.txt"), ann_file="abcde")
+    assert [dataset[position] for position in range(len(dataset))] == [("a", "b"), ("c", "d")]
+    assert len(dataset.flag) == 2
+    assert dataset.get_cat_ids(1) == ["d"]
 
 
 def test_a_seed_list_is_drawn_from_an_info_file(tmp_path, monkeypatch):

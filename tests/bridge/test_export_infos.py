@@ -12,6 +12,7 @@ from test_pickles import same
 
 from al_lightning.data import LabelPool, VADInfos
 from al_lightning.data.pickles import read_pickle
+from al_lightning.engine import RunDirectory
 from al_lightning.export import main
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -51,9 +52,11 @@ def write(tmp_path):
 
 @pytest.fixture
 def run(tmp_path):
-    def run(acquired_at, config=None):
+    def run(acquired_at, config=None, rows=None):
         root = tmp_path / "run"
         root.mkdir()
+        if rows:
+            RunDirectory(root).write_rows(rows)
         pool = LabelPool(list(acquired_at), np.array(list(acquired_at.values())))
         (root / "pool.csv").write_text(pool.to_csv())
         (root / "config.yaml").write_text(yaml.safe_dump({"data": config or {}}))
@@ -106,7 +109,8 @@ def test_clips_are_those_of_the_data_set(vad, write, run, tmp_path):
     assert len(dataset.units) == 10
     labeled = {1, 4, 9}
     pool = {unit: 0 if number in labeled else -1 for number, unit in enumerate(dataset.units)}
-    content = exported(tmp_path, run(pool), "--format", "vad", "--infos", infos)
+    sizes = dict(zip(dataset.units, np.bincount(dataset.unit_of).tolist(), strict=True))
+    content = exported(tmp_path, run(pool, rows=sizes), "--format", "vad", "--infos", infos)
     rows = [row for row in range(len(dataset)) if dataset.unit_of[row] in labeled]
     expected = {dataset._infos[row]["token"] for row in rows}
     assert [info["token"] for info in content["infos"]] == [
@@ -115,10 +119,47 @@ def test_clips_are_those_of_the_data_set(vad, write, run, tmp_path):
     assert len(content["infos"]) == len(rows)
 
 
+def test_clips_are_not_cut_of_a_part_of_their_scene(write, run, tmp_path, capsys):
+    """Of 12 of 20 keyframes, two clips would be cut as 6 and 6 instead of 10 and 10."""
+    infos = [
+        {"token": f"t{k:02d}", "scene_token": "s0", "timestamp": k, "gt_ego_fut_trajs": np.zeros((6, 2))}
+        for k in range(20)
+    ]
+    root = run({"s0/00": 0, "s0/01": -1}, rows={"s0/00": 10, "s0/01": 10})
+    content = exported(tmp_path, root, "--format", "vad", "--infos", write({"infos": infos}))
+    assert same(content["infos"], infos[:10])
+    words = [root, "--format", "vad", "--infos", write({"infos": infos[:12]}, "part.pkl")]
+    out = tmp_path / "part_out.pkl"
+    assert main([*words, "--out", str(out)]) == 1
+    assert "clip s0/00 would have 6 keyframes of" in (said := capsys.readouterr().err)
+    assert "but it has 10 in the run: clips need the info file with all keyframes of their scenes" in said
+    (Path(root) / "rows.csv").unlink()
+    assert main([*words, "--out", str(out)]) == 1
+    assert "a number that is in no rows.csv" in capsys.readouterr().err
+    (Path(root) / "rows.csv").write_text("unit,rows\ns0/00,many\n")
+    assert main([*words, "--out", str(out)]) == 1
+    assert "cannot read" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_mmdet3ds_keyframes_keep_all_fields(mmdet3d, write, run, tmp_path):
     root = run({"copy3": 1, mmdet3d["data_list"][0]["token"]: 0, "copy1": -1})
     content = exported(tmp_path, root, "--format", "mmdet3d", "--infos", write(mmdet3d))
     assert same(content, {**mmdet3d, "data_list": [mmdet3d["data_list"][0], mmdet3d["data_list"][3]]})
+
+
+def test_keyframes_without_tokens_are_named_by_their_numbers(mmdet3d, write, run, tmp_path, capsys):
+    """As in the info files of KITTI and Waymo."""
+    keyframes = [
+        {key: keyframe[key] for key in keyframe if key != "token"} | {"sample_idx": number}
+        for number, keyframe in enumerate(mmdet3d["data_list"])
+    ]
+    content = exported(
+        tmp_path, run({"3": 0, "0": 1, "5": -1}), "--format", "mmdet3d", "--infos", write({"data_list": keyframes})
+    )
+    assert same(content["data_list"], [keyframes[0], keyframes[3]])
+    assert main([str(tmp_path / "run"), "--format", "mmdet3d", "--infos", write({"data_list": keyframes[:1] * 2})]) == 1
+    assert "holds the keyframe 0 twice" in capsys.readouterr().err
 
 
 def plain(vad):

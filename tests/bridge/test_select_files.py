@@ -12,8 +12,10 @@ import torch
 from fake_driving import driving_annotations
 from rich.progress import Progress
 
-from al_lightning.acquisition import trajectories
+from al_lightning.acquisition import ErrorWindows
 from al_lightning.acquisition.functional import footprint_distance, segment_distance
+from al_lightning.acquisition.summary_files import MissingFieldError
+from al_lightning.acquisition.trajectories import scene_summaries
 from al_lightning.data import LabelPool
 from al_lightning.driving import BOUNDARY, DrivingAnnotations, footprints
 from al_lightning.engine import ActiveLearningCallback
@@ -152,16 +154,15 @@ def drives(tmp_path):
             arrays["clearance"] = torch.stack(near).numpy()
         np.savez(tmp_path / f"{name}.npz", **arrays)
     inputs = SimpleNamespace(ego_future=steps, ego_future_mask=known, unit_mask=None)
-    dataset = SimpleNamespace(unit_of=unit_of.numpy(), sample=lambda row: SimpleNamespace(annotations=truth(row)))
+    dataset = SimpleNamespace(unit_of=unit_of.numpy(), annotations=truth)
     return SimpleNamespace(
         batch=Batch(torch.arange(rows), inputs), planned=planned, unit_of=unit_of, pool=pool, dataset=dataset
     )
 
 
-@pytest.mark.parametrize(("block", "every_keyframe"), [(7, True), (256, True), (256, False)])
-def test_the_loop_picks_the_same_scenes_from_trajectories(drives, tmp_path, monkeypatch, block, every_keyframe):
+@pytest.mark.parametrize("every_keyframe", [True, False])
+def test_the_loop_picks_the_same_scenes_from_trajectories(drives, tmp_path, every_keyframe):
     """Keyframes whose future is not known may be left out."""
-    monkeypatch.setattr(trajectories, "BLOCK", block)
     for name in () if every_keyframe else ("pool", "labeled"):
         arrays = dict(np.load(tmp_path / f"{name}.npz"))
         kept = arrays["driven_mask"][:, :5].all(axis=1)
@@ -212,6 +213,32 @@ def test_trajectories_that_do_not_fit_are_refused(drives, tmp_path, capsys, chan
     words = ["--summaries", str(tmp_path / "pool.npz"), "--labeled", str(tmp_path / "labeled.npz"), "--budget", "2"]
     assert main([*words, "--config", str(CONFIGS / "value.yaml"), "--out", str(tmp_path / "picks.csv"), *VALUE]) == 1
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_offsets_instead_of_positions_are_warned_of(drives, tmp_path, caplog):
+    """Of a vehicle at constant speed, and of a planner that reaches two thirds of the distance."""
+    arrays = dict(np.load(tmp_path / "pool.npz"))
+    way = np.zeros_like(arrays["driven"])
+    way[..., 1] = np.arange(1, STEPS + 1) * 2.5
+    for short, warned in ((2 / 3, False), (None, True)):
+        plan = np.diff(way, axis=1, prepend=0) if short is None else way * short
+        planned = np.repeat(plan[:, None], arrays["planned"].shape[1], axis=1)
+        np.savez(tmp_path / "way.npz", **arrays | {"driven": way, "planned": planned})
+        scene_summaries(open_summaries(tmp_path / "way.npz"), ErrorWindows(), labeled=False)
+        assert ("are they the offsets of single steps?" in caplog.text) == warned
+    assert f"after {STEPS} steps lie at {100 / STEPS:.0f} % of the driven distance" in caplog.text
+
+
+def test_parts_of_a_file_hold_each_number_once(tmp_path):
+    np.savez(tmp_path / "all.npz", token=np.array(list("abcd")), entropy=np.arange(4.0))
+    whole = open_summaries(tmp_path / "all.npz")
+    one, other = whole.parts(torch.tensor([3, 0]), torch.tensor([1, 2]))
+    assert (list(one.tokens), list(other.tokens)) == (["d", "a"], ["b", "c"])
+    assert one["entropy"].tolist() == [3, 0]
+    assert (whole.row_shapes, other.row_shapes) == ({}, {"entropy": ()})  # read for both at once
+    assert other["entropy"].tolist() == [1, 2]
+    with pytest.raises(MissingFieldError, match="has no 'embedding'"):
+        one["embedding"]
 
 
 # --- small cases by hand

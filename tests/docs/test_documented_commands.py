@@ -1,6 +1,7 @@
 """What the README and the documentation tell to type is accepted, and what they link to is there."""
 
-import importlib.util
+import argparse
+import importlib
 import re
 from pathlib import Path
 
@@ -25,15 +26,37 @@ LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
 @pytest.mark.parametrize("words", PYTHON)
 def test_the_command_is_accepted(words: list[str]) -> None:
-    if words[1] == "-m":
-        assert importlib.util.find_spec(words[2]) is not None
-        for word in words[3:]:
-            if word.startswith(("sweeps/", "configs/")):
-                assert list(PROJECT.glob(word)), f"there is no {word}"
-        return
-    assert (PROJECT / words[1]).is_file()
-    if words[1] == "train.py" and not {"--help", "--print-config"} & set(words):
-        compose(PROJECT / "configs", words[2:], KINDS)
+    for word in words[3:]:
+        if word.startswith(("sweeps/", "configs/")):
+            assert list(PROJECT.glob(word)), f"there is no {word}"
+    script, *rest = words[1:] if words[1] != "-m" else words[2:]
+    if script in ("train.py", "al_lightning"):
+        compose(PROJECT / "configs", [word for word in rest if word not in ("--help", "--print-config")], KINDS)
+    elif words[1] != "-m":
+        assert (PROJECT / script).is_file()
+    elif "--help" in rest:
+        with pytest.raises(SystemExit, match="0"):
+            parser_of(script).parse_intermixed_args(rest)
+    else:
+        parser_of(script).parse_intermixed_args(rest)
+
+
+def parser_of(module: str) -> argparse.ArgumentParser:
+    """What reads the arguments of ``python -m module``."""
+    command = importlib.import_module(module)
+    if hasattr(command, "__path__"):
+        command = importlib.import_module(f"{module}.__main__")
+    return command._parser()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["al_lightning.select --no-such 1", "al_lightning.report", "al_lightning.report.embeddings", "benchmarks -x"],
+)
+def test_wrong_flags_are_not(command: str) -> None:
+    module, *words = command.split()
+    with pytest.raises(SystemExit, match="2"):
+        parser_of(module).parse_intermixed_args(words)
 
 
 def test_commands_are_found() -> None:

@@ -29,6 +29,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 def test_every_stage_was_killed(killed: tuple[Path, dict]) -> None:
     assert set(STAGES) <= set(killed[1]["killed"])
+    assert min(killed[1]["counts"].values()) > 0, killed[1]["counts"]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,15 @@ class TestPoints:
         assert distance[:, :24].max() <= 1.5
         assert distance[:, 24:].max() > 1.5
 
+    @pytest.mark.parametrize(("voxels", "all_seen"), [(192, True), (256, False)])
+    def test_uncertain_points_are_found_among_three_times_as_many(self, voxels, all_seen):
+        some = Truth.of(torch.zeros(voxels, 1, 1, dtype=torch.uint8), torch.ones(voxels, 1, 1, dtype=torch.bool))
+        certainty = torch.arange(1.0, voxels + 1)
+        torch.manual_seed(0)
+        points = uncertain_points(certainty.view(1, voxels, 1, 1), some, torch.ones(1), 64)[0]
+        assert points.shape == (64,)
+        assert (set(points[:48].tolist()) == set(range(48))) == all_seen
+
 
 class TestMatching:
     def test_cost_brute_force(self):

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from al_lightning.driving import commanded
 from al_lightning.losses.planning import (
-    commanded,
     plan_boundary,
     plan_collision,
     plan_direction,
@@ -86,6 +86,18 @@ def test_after_a_crossing_boundaries_cost_nothing():
     assert start_above == 0  # the first step crosses already
     unmoved = plan_boundary(way, KNOWN, across - torch.tensor([0.0, 0.1]), CERTAIN)
     assert unmoved.item() == pytest.approx((2 * (1 - 0.6)) / 6, abs=1e-3)
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_the_ends_of_a_boundary_belong_to_it(end):
+    """The first step runs exactly through the first, or the last, point of the line."""
+    way = torch.zeros(1, 6, 2)
+    way[0, 0, 1] = 0.5
+    line = line_at(0.25, (0.0, 30.0)).flip(-1)
+    line = line.flip(2) if end else line
+    assert plan_boundary(way, KNOWN, line, CERTAIN) == 0
+    aside = plan_boundary(way, KNOWN, line + torch.tensor([0.125, 0.0]), CERTAIN)
+    assert aside.item() == pytest.approx(1 - math.hypot(0.125, 0.25), rel=1e-5)
 
 
 def agents(*rows):

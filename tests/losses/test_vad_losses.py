@@ -202,6 +202,14 @@ def test_empty_scenes_teach_background_and_the_plan():
     assert losses["plan"] > 0
 
 
+def test_the_weights_are_those_of_the_official_end_to_end_training():
+    assert VADLoss().weights == {
+        "agent_class": 2.0, "agent_box": 0.25, "future": 0.2, "mode": 0.2, "line_class": 2.0, "line_point": 1.0,
+        "line_direction": 0.005, "plan": 1.0, "plan_boundary": 1.0, "plan_collision": 1.0, "plan_direction": 0.5,
+    }  # fmt: skip
+    assert VADLoss().extent == (30.0, 60.0)
+
+
 def test_weights_scale_their_loss_and_all_layers_count():
     prediction, annotations, command = driving_prediction(), driving_annotations(), torch.tensor([1])
     once, without = VADLoss()(prediction, annotations, command), VADLoss(plan=0.0)(prediction, annotations, command)

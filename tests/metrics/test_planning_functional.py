@@ -9,17 +9,14 @@ import recipes
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vad_infos import agents_of
 
 from al_lightning.metrics.functional import (
-    agent_footprints,
     agent_raster,
     box_collision,
     displacement_error,
-    in_planning_scope,
     plan_collision,
     planning_scores,
-    road_users,
-    road_users_by_index,
 )
 from al_lightning.metrics.functional.agent_raster import fill_polygons
 
@@ -29,8 +26,8 @@ GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 def vad_agents(boxes, attributes):
     """Footprints and presence of agents from boxes (A, 9) and attribute rows (A, 34)."""
     boxes, attributes = torch.as_tensor(boxes).float(), torch.as_tensor(np.asarray(attributes))
-    footprints = agent_footprints(boxes, attributes[:, :12].unflatten(1, (6, 2)), attributes[:, 28:])
-    return footprints, (attributes[:, 12:18] == 1) & road_users_by_index(attributes[:, 27])[:, None]
+    displacements = attributes[:, :12].unflatten(1, (6, 2))
+    return agents_of(boxes, displacements, attributes[:, 12:18], attributes[:, 28:], attributes[:, 27])
 
 
 @pytest.fixture(scope="module")
@@ -211,31 +208,6 @@ def test_ego_box_at_the_origin_and_at_the_edges():
     beyond = touched((0.0, 90.0))
     assert beyond == [(0, column) for column in range(98, 102)]  # smeared along the edge
     assert touched((1e30, 0.0)) == [(row, 199) for row in range(96, 104)]
-
-
-def test_categories_by_name_and_by_index_agree():
-    """The table of nuScenes-lidarseg, whose indices VAD's info files hold."""
-    pedestrians = "adult, child, construction_worker, personal_mobility, police_officer, stroller, wheelchair"
-    vehicles = "bicycle, bus.bendy, bus.rigid, car, construction, emergency.ambulance, emergency.police, motorcycle"
-    names = [
-        *["noise", "animal"],
-        *[f"human.pedestrian.{name}" for name in pedestrians.split(", ")],
-        *[f"movable_object.{name}" for name in ("barrier", "debris", "pushable_pullable", "trafficcone")],
-        "static_object.bicycle_rack",
-        *[f"vehicle.{name}" for name in (*vehicles.split(", "), "trailer", "truck")],
-        *[f"flat.{name}" for name in ("driveable_surface", "other", "sidewalk", "terrain")],
-        *[f"static.{name}" for name in ("manmade", "other", "vegetation")],
-        "vehicle.ego",
-    ]
-    assert len(names) == 32
-    assert road_users(names).tolist() == road_users_by_index(torch.arange(32.0)).tolist()
-    assert road_users(["vehicle.ego", "animal", "movable_object.trafficcone", "vehicle.car"]).tolist() == [0, 0, 0, 1]
-
-
-def test_scope_has_open_borders():
-    centers = torch.tensor([[14.9, 0], [15, 0], [0, -29.9], [0, 30], [0, 0], [0, 0]])
-    names = ["car", "car", "pedestrian", "car", "animal", "barrier"]
-    assert in_planning_scope(names, torch.tensor([1, 1, 1, 1, 1, 0]), centers).tolist() == [1, 0, 1, 0, 0, 0]
 
 
 def test_wrong_input_is_refused():

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 from torchmetrics.utilities import dim_zero_sum
-from vad_infos import SCENES, frame, read_infos, read_plans
+from vad_infos import SCENES, agents_of, frame, read_infos, read_plans
 
 from al_lightning.metrics import OpenLoopPlanning
-from al_lightning.metrics.functional import agent_footprints, road_users_by_index
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
 
@@ -23,15 +22,14 @@ def golden():
 
 def golden_batch(golden, rows):
     """plan, truth, valid, footprints, present of some golden samples."""
-    attributes = golden["attr"][rows]
     agents = [
-        agent_footprints(box, row[:, :12].reshape(-1, 6, 2), row[:, 28:])
-        for box, row in zip(golden["boxes"][rows], attributes, strict=True)
+        agents_of(box, row[:, :12].reshape(-1, 6, 2), row[:, 12:18], row[:, 28:], row[:, 27])
+        for box, row in zip(golden["boxes"][rows], golden["attr"][rows], strict=True)
     ]
-    counts = (torch.arange(8) < golden["n_agents"][rows, None]) & road_users_by_index(attributes[..., 27])
-    present = (attributes[..., 12:18] == 1) & counts[..., None]
+    footprints, present = map(torch.stack, zip(*agents, strict=True))
+    present &= (torch.arange(8) < golden["n_agents"][rows, None])[..., None]
     plan, truth = (golden[name][rows].cumsum(1) for name in ("pred_offsets", "gt_offsets"))
-    return plan, truth, golden["fut_valid"][rows], torch.stack(agents), present
+    return plan, truth, golden["fut_valid"][rows], footprints, present
 
 
 def test_aggregates_are_the_official_ones(golden):

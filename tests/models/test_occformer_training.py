@@ -16,7 +16,7 @@ def test_two_samples_are_learned_by_heart():
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     torch.manual_seed(0)
     history = []
-    for _ in range(60):
+    for _ in range(48):
         losses = criterion(network(inputs), annotations)
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
@@ -27,4 +27,4 @@ def test_two_samples_are_learned_by_heart():
     assert all(history[-1][name] < 0.7 * history[0][name] for name in ("label", "mask", "dice", "depth")), history[-1]
     with torch.no_grad():
         right = network.eval()(inputs).logits.argmax(dim=1) == annotations.semantics
-    assert right[annotations.mask].float().mean() > 0.9
+    assert right[annotations.mask].float().mean() > 0.95

@@ -81,6 +81,19 @@ def test_trains_validates_and_predicts(tmp_path):
     assert [len(prediction.boxes) for prediction in predictions] == [2, 2, 2]
 
 
+def test_the_terms_of_the_loss_are_logged_each_and_do_not_crowd_the_progress_bar(tmp_path):
+    trainer = Trainer(
+        max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    detector = Detector()
+    detector.number.data += 1
+    trainer.fit(DetectionTask(detector, Seen()), loader())
+    logged = {name: value.item() for name, value in trainer.logged_metrics.items()}
+    assert logged == pytest.approx({"train/loss": 4.000001, "train/near": 4.0, "train/small": 1e-6})
+    assert [name for name in trainer.progress_bar_metrics if name.startswith("train/")] == ["train/loss"]
+
+
 def test_hands_frames_and_boxes_to_the_metric():
     task = DetectionTask(Detector(), Seen())
     batch = collate([Sample(4, Inputs(encode_tokens(["ab"]), torch.ones(1)))])

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from al_lightning.losses import Imitation
 from al_lightning.metrics import OpenLoopPlanning
 from al_lightning.models import EgoStatusPlanner
-from al_lightning.tasks import PlanningTask
-from al_lightning.tasks.schedule import epoch_cosine_factor
+from al_lightning.tasks import OccupancyTask, PlanningTask
+from al_lightning.tasks.schedule import decay_factor, epoch_cosine_factor, warmed_factor, warmup_length
 
 
 def task(**arguments) -> PlanningTask:
@@ -79,6 +79,22 @@ def test_the_trainer_counts_steps_not_batches_and_says_what_it_shortens(caplog: 
     warm = 1 / 3
     assert subject.found == pytest.approx([warm, warm, 1, 1, 1, *[0.5005] * 5])
     assert "a warm-up of 4 steps is shortened to 1 of 6" in caplog.text
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "steps"])
+def test_a_warm_up_longer_than_the_training_is_shortened_everywhere(schedule: str) -> None:
+    factors = [warmed_factor(step, 40, 200, schedule) for step in range(40)]
+    assert factors[:21] == [1e-3, *(step / 20 for step in range(1, 20)), 1]
+    assert factors == [warmed_factor(step, 40, 20, schedule) for step in range(40)]
+    assert warmup_length(19, 40) == 19
+
+
+@pytest.mark.parametrize("kind", [OccupancyTask, PlanningTask])
+def test_an_unknown_schedule_is_refused(kind: type) -> None:
+    with pytest.raises(ValueError, match=r"schedule must be one of constant, cosine, .*, got 'cosin'"):
+        kind(EgoStatusPlanner(hidden=(4,)), Imitation(), OpenLoopPlanning(), schedule="cosin")
+    with pytest.raises(ValueError, match="got 'epoch_cosine'"):
+        decay_factor(5, 10, 0, "epoch_cosine")
 
 
 def test_a_share_that_is_none_is_refused() -> None:

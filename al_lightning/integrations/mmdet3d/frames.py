@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from al_lightning.data.nuscenes_tables import missing_files, weather_subsets
+from al_lightning.data.file_lists import missing_files
+from al_lightning.data.info_files import keyframe_token
+from al_lightning.data.nuscenes_tables import weather_subsets
 from al_lightning.data.pickles import read_pickle
 from al_lightning.detection import encode_tokens
 from al_lightning.integrations.mmdet3d.configs import FOREIGN_OBJECTS, class_names, frames_node, read_config
@@ -42,7 +44,7 @@ class MMDet3DFrames:
         options: changes to the configuration, nested (mmdet3d's ``--cfg-options``).
 
     Attributes:
-        units: tokens of the frames, in the order of the file.
+        units: tokens of the frames (`keyframe_token`), in the order of the file.
         unit_of: (rows,) every row is its own unit.
         class_names: the classes and, last, ``nothing``, as in the summaries.
         subsets: ``night`` and ``rain``, where the file has ``description`` of the scenes; else none.
@@ -66,22 +68,35 @@ class MMDet3DFrames:
         self.root = Path(root or node["data_root"]).expanduser()
         self.infos = self.root / (infos or {}).get(split, node["ann_file"])
         self.class_names = (*class_names(content), NOTHING)
-        self._train, self._test = (_dataset(content, part, self.root, self.infos) for part in ("train", "val"))
-        frames = [self._test.get_data_info(row) for row in range(len(self._test))]
-        self.units = tuple(str(frame.get("token", frame["sample_idx"])) for frame in frames)
-        self.unit_of: NDArray[np.int64] = np.arange(len(self.units), dtype=np.int64)
-        self._files = [_files(frame, self._test.modality, self.root) for frame in frames]
-        self._labeled = [frame["labeled"] for frame in frames]
-        self.subsets: dict[str, NDArray[np.bool_]] = {}
-        if all("description" in frame for frame in frames):
-            self.subsets = weather_subsets([frame["description"] for frame in frames])
-        self._check_files()
+        self._test = _dataset(content, "val", self.root, self.infos)
+        _fill(self._test, self.infos)
+        # Without frames of its own: it lends its pipeline and its reading of labels.
+        self._train: Any = _dataset(content, "train", self.root, self.infos) if split == "train" else None
+        self.unit_of: NDArray[np.int64] = np.arange(len(self._test), dtype=np.int64)
+        self._list_frames()
 
-    def _check_files(self) -> None:
-        names = [name for files in self._files for name in files.values()]
-        missing = missing_files(self.root, names)
-        if missing:
+    def _list_frames(self) -> None:
+        """Names, files and descriptions of all frames; none of the files may be missing."""
+        units: list[str] = []
+        descriptions: list[Any] = []
+        names: list[str] = []
+        self._files: list[dict[str, str]] = []
+        self._labeled: list[bool] = []
+        steps = [step for part in (self._train, self._test) if part is not None for step in part.pipeline.transforms]
+        sweeps = any(getattr(step, "sweeps_num", 0) > 0 for step in steps)
+        for frame in map(self._test.get_data_info, range(len(self._test))):
+            units.append(frame["token"])
+            self._files.append(_files(frame, self._test.modality, self.root))
+            self._labeled.append(frame["labeled"])
+            descriptions.append(frame.get("description"))
+            names += self._files[-1].values()
+            names += _sweeps(frame, self.root) if sweeps else ()
+        if missing := missing_files(self.root, names):
             raise DataFileError(f"{len(missing):,} of {len(names):,} files are missing; the first: {missing[0]}")
+        self.units = tuple(units)
+        self.subsets: dict[str, NDArray[np.bool_]] = {}
+        if None not in descriptions:
+            self.subsets = weather_subsets(descriptions)
 
     def __len__(self) -> int:
         """Number of key frames."""
@@ -102,11 +117,14 @@ class MMDet3DFrames:
         """
         if label_mask:
             raise ValueError("frames with boxes have no visibility mask: choose a summarizer that needs none")
-        training = annotations and generator is not None
-        dataset = self._train if training else self._test
-        info = dataset.get_data_info(row) | {"box_type_3d": dataset.box_type_3d, "box_mode_3d": dataset.box_mode_3d}
-        labels = None if training or not annotations else dataset.parse_ann_info(info)
-        if not training:
+        training = annotations and generator is not None and self._train is not None
+        dataset: Any = self._train if training else self._test
+        info = self._test.get_data_info(row)
+        info |= {"box_type_3d": dataset.box_type_3d, "box_mode_3d": dataset.box_mode_3d}
+        labels: Any = dataset.parse_ann_info(info) if annotations else None
+        if training:
+            info["ann_info"] = labels
+        else:
             info = {key: value for key, value in info.items() if key not in LABEL_KEYS}
         with _seeded(row if generator is None else int(generator.integers(2**32))):
             packed = dataset.pipeline(info)
@@ -115,11 +133,15 @@ class MMDet3DFrames:
         sensors = PackedSensors(encode_tokens([self.units[row]]), [packed["inputs"]], [packed["data_samples"].metainfo])
         if not annotations:
             return Sample(row, sensors)
-        if labels is not None:
+        if not training:
             known = torch.from_numpy(labels["gt_labels_3d"] >= 0)  # the others are of classes that do not count
             packed["data_samples"].gt_instances_3d.bboxes_3d = labels["gt_bboxes_3d"][known]
             packed["data_samples"].gt_instances_3d.labels_3d = torch.from_numpy(labels["gt_labels_3d"])[known]
         return Sample(row, sensors, PackedLabels([packed["data_samples"]]))
+
+    def annotations(self, row: int) -> PackedLabels | None:
+        """Labels of a key frame; mmdet3d's pipelines pack them with the sensors, which are read, too."""
+        return self.sample(row).annotations
 
     def paths(self, unit: int) -> dict[str, str]:
         """The files of the sensors and, as ``label``, the info file."""
@@ -132,7 +154,7 @@ class MMDet3DFrames:
 
 
 def _dataset(config: Any, part: str, root: Path, infos: Path) -> Any:
-    """The dataset of a part of the configuration, with its pipeline, on the frames of an info file."""
+    """The dataset of a part of the configuration, with its pipeline, for an info file that is not read yet."""
     from mmdet3d.registry import DATASETS
 
     node = frames_node(config, part)
@@ -147,20 +169,28 @@ def _dataset(config: Any, part: str, root: Path, infos: Path) -> Any:
         "load_eval_anns": False,
         "lazy_init": True,
     }
-    dataset = DATASETS.build(node)
-    # Its own reader would run whatever code the pickle holds.
+    return DATASETS.build(node)
+
+
+def _fill(dataset: Any, infos: Path) -> None:
+    """Give a dataset its frames; its own reader would run whatever code the pickle holds."""
     dataset.load_data_list = lambda: [dataset.parse_data_info(frame) for frame in _read_infos(infos)]
     dataset.full_init()
     del dataset.load_data_list  # reader processes may have to be sent the dataset
-    return dataset
 
 
 def _read_infos(path: Path) -> list[dict[str, Any]]:
-    """The frames of an info file; ``labeled`` says whether a frame has labels."""
+    """The frames of an info file; ``token`` is its name, ``labeled`` says whether it has labels."""
     content = read_pickle(path, "info file")
     if not isinstance(content, dict) or not isinstance(content.get("data_list"), list) or not content["data_list"]:
         raise DataFileError(f"{path} is no info file of mmdet3d 1.x with frames in its 'data_list'")
-    return [{"instances": [], **frame, "labeled": "instances" in frame} for frame in content["data_list"]]
+    frames = content["data_list"]
+    if not all(isinstance(frame, dict) and {"token", "sample_idx"} & frame.keys() for frame in frames):
+        raise DataFileError(f"{path} has a frame with neither token nor sample_idx")
+    # mmdet3d's own dataset replaces sample_idx by the number of the row.
+    return [
+        {"instances": [], **frame, "token": keyframe_token(frame), "labeled": "instances" in frame} for frame in frames
+    ]
 
 
 def _files(frame: Mapping[str, Any], modality: Mapping[str, bool], root: Path) -> dict[str, str]:
@@ -169,6 +199,12 @@ def _files(frame: Mapping[str, Any], modality: Mapping[str, bool], root: Path) -
     if modality["use_camera"]:
         files |= {name: image["img_path"] for name, image in frame["images"].items()}
     return {name: Path(path).relative_to(root).as_posix() for name, path in files.items()}
+
+
+def _sweeps(frame: Mapping[str, Any], root: Path) -> list[str]:
+    """The files of the LiDAR sweeps between the key frames, relative to the root."""
+    paths = [sweep["lidar_points"]["lidar_path"] for sweep in frame.get("lidar_sweeps", ())]
+    return [Path(path).relative_to(root).as_posix() for path in paths]
 
 
 @contextmanager

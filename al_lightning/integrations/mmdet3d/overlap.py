@@ -142,6 +142,9 @@ def suppress(iou: Tensor, scores: Tensor, threshold: float) -> Tensor:
 def suppress_rotated(boxes: Tensor, scores: Tensor, threshold: float, labels: Tensor | None = None) -> Tensor:
     """`suppress` by `rotated_iou`, of which only what can decide is computed.
 
+    The model is mmcv's operator for CUDA. In that for CPUs an overlap that equals the threshold suppresses, too, and so
+    do boxes of other labels, even where labels are given.
+
     Args:
         boxes: (N, 5) rectangles.
         scores: (N,).

@@ -1,13 +1,6 @@
 """The metrics as plain functions: count with one, score the summed counts with the other."""
 
-from al_lightning.metrics.functional.agent_raster import (
-    DETECTION_CLASSES,
-    agent_footprints,
-    agent_raster,
-    in_planning_scope,
-    road_users,
-    road_users_by_index,
-)
+from al_lightning.metrics.functional.agent_raster import agent_raster
 from al_lightning.metrics.functional.occupancy import (
     CompletionScores,
     Occ3DScores,
@@ -33,26 +26,21 @@ from al_lightning.metrics.functional.rays import (
 )
 
 __all__ = [
-    "DETECTION_CLASSES",
     "CompletionScores",
     "Occ3DScores",
     "RayCounts",
     "RayHits",
     "RayScores",
-    "agent_footprints",
     "agent_raster",
     "box_collision",
     "cast_rays",
     "displacement_error",
-    "in_planning_scope",
     "lidar_directions",
     "occ3d_miou",
     "plan_collision",
     "planning_scores",
     "ray_counts",
     "ray_iou",
-    "road_users",
-    "road_users_by_index",
     "select_ray_origins",
     "semantic_scene_completion",
     "voxel_confusion",

@@ -10,7 +10,6 @@ row = (50 - y) / 0.5, so that forward is up.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,78 +17,8 @@ from torch import Tensor
 CELLS = 200
 CELL_SIZE = 0.5
 REACH = 50.0
-
-DETECTION_CLASSES = frozenset(
-    [
-        "car",
-        "truck",
-        "construction_vehicle",
-        "bus",
-        "trailer",
-        "motorcycle",
-        "bicycle",
-        "pedestrian",
-        "barrier",
-        "traffic_cone",
-    ]
-)
 _FIXED_POINT = 16  # bits after the point in which the official rasterizer steps along edges
 _NO_CROSSING = 2**40
-
-
-def road_users(category_names: Sequence[str]) -> Tensor:
-    """Which agents (A,) bool a plan can collide with: pedestrians and vehicles, not the ego vehicle.
-
-    Args:
-        category_names: A names of nuScenes categories, such as ``vehicle.car``.
-    """
-    return torch.tensor(
-        [name.startswith(("human.pedestrian.", "vehicle.")) and name != "vehicle.ego" for name in category_names],
-        dtype=torch.bool,
-    )
-
-
-def road_users_by_index(category_indices: Tensor) -> Tensor:
-    """`road_users` (A,) for agents that come without names, as in VAD's info files.
-
-    TRAP: the indices count the 32 categories of the nuScenes-lidarseg table. With the 23 categories of the table
-    without lidarseg the same integers mean other classes.
-
-    Args:
-        category_indices: (A,) positions in the table, any type of number.
-    """
-    index = category_indices.long()
-    return ((index >= 2) & (index <= 8)) | ((index >= 14) & (index <= 23))
-
-
-def in_planning_scope(class_names: Sequence[str], lidar_points: Tensor, centers: Tensor) -> Tensor:
-    """Which agents (A,) bool pass the filters of the official evaluation.
-
-    TRAP: they look at the present only: a fast car that is 40 m away now is never in the way of the plan.
-
-    Args:
-        class_names: A names of detection classes, such as ``car``; a name outside the ten classes fails.
-        lidar_points: (A,) number of LiDAR points in each box.
-        centers: (A, 2) present positions.
-    """
-    detected = torch.tensor([name in DETECTION_CLASSES for name in class_names], dtype=torch.bool)
-    x, y = centers.abs().unbind(-1)
-    return detected & (lidar_points > 0) & (x < 15) & (y < 30)
-
-
-def agent_footprints(boxes: Tensor, displacements: Tensor, yaw_changes: Tensor) -> Tensor:
-    """Future footprints (A, T, 5) of agents in VAD's format.
-
-    Args:
-        boxes: (A, 7 or more) x, y, z, width, length, height and the stored angle -yaw - pi / 2; not modified.
-        displacements: (A, T, 2) metres from step to step.
-        yaw_changes: (A, T) radians from step to step.
-    """
-    steps = displacements.shape[1]
-    centers = boxes[:, None, :2] + displacements.cumsum(1)
-    yaw = -(boxes[:, 6:7] + math.pi / 2) + yaw_changes.cumsum(1)
-    size = boxes[:, None, [4, 3]].expand(-1, steps, -1)
-    return torch.cat([centers, yaw[..., None], size], dim=-1)
 
 
 def agent_raster(footprints: Tensor, present: Tensor) -> Tensor:

@@ -35,14 +35,23 @@ def test_missing_operators_say_how_to_get_them():
 
 
 def test_overlap():
-    one, other = boxes(7), boxes(5, 1)
+    one, other = boxes(70), boxes(50, 1)
     expected = rotated_iou(one, other).float()
+    assert int((expected > 0).sum()) > 200
     torch.testing.assert_close(mmcv.ops.box_iou_rotated(one, other), expected)
-    torch.testing.assert_close(mmcv.ops.box_iou_rotated(one, other, clockwise=False), expected)
-    torch.testing.assert_close(mmcv.ops.box_iou_rotated(one[:5], other, aligned=True), expected[:5].diagonal())
+    torch.testing.assert_close(mmcv.ops.box_iou_rotated(one[:50], other, aligned=True), expected[:50].diagonal())
     torch.testing.assert_close(
         mmcv.ops.box_iou_rotated(one, other, mode="iof"), rotated_iou(one, other, of_first=True).float()
     )
+
+
+def test_overlap_of_angles_that_run_the_other_way():
+    """Without ``clockwise`` mmcv negates all angles, which moves boxes that do not share a centre."""
+    one, other = boxes(70), boxes(50, 1)
+    turned = torch.tensor([1.0, 1.0, 1.0, 1.0, -1.0])
+    expected = rotated_iou(one * turned, other * turned).float()
+    assert (expected - rotated_iou(one, other).float()).abs().max() > 0.1
+    torch.testing.assert_close(mmcv.ops.box_iou_rotated(one, other, clockwise=False), expected)
 
 
 def test_rotated_suppression_apart_by_label():

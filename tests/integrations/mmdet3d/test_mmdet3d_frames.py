@@ -17,7 +17,12 @@ from al_lightning.types import DataFileError, collate
 
 pytest.importorskip("mmdet3d", reason="needs the extra mmdet3d: make test-mmdet3d")
 
+from mmdet3d.registry import DATASETS
+
+from al_lightning.data.info_files import read_info_file
+from al_lightning.data.pickles import read_pickle
 from al_lightning.integrations.mmdet3d import MMDet3DFrames
+from al_lightning.integrations.mmdet3d import frames as module
 from al_lightning.integrations.mmdet3d.infos import CLASSES
 
 CONFIG = "mmdet3d::centerpoint/centerpoint_pillar02_second_secfpn_8xb4-cyclic-20e_nus-3d.py"
@@ -168,6 +173,67 @@ def test_layout_of_the_real_info_file(root):
     for key in ("ego2global", "timestamp", "token"):
         assert np.shape(ours[key]) == np.shape(theirs[key])
         assert type(ours[key]) is type(theirs[key])
+
+
+def test_the_info_file_is_read_once(root, monkeypatch):
+    read = []
+    monkeypatch.setattr(module, "read_pickle", lambda *words: read.append(words) or read_pickle(*words))
+    for split in ("train", "val"):
+        frames(root, split)
+        assert len(read) == 1
+        read.clear()
+
+
+def test_labels_of_the_training_are_read_as_its_own_dataset_reads_them(train, root):
+    """Through the training pipeline without augmentation, against mmdet3d's dataset from the file to the end."""
+    content = module.read_config(CONFIG, OPTIONS)
+    node = module.frames_node(content, "train") | {
+        "data_root": str(root), "ann_file": str(root / INFOS["train"]), "filter_empty_gt": False
+    }  # fmt: skip
+    node["pipeline"] = [step for step in node["pipeline"] if step["type"] != "ObjectSample"]
+    official = DATASETS.build(node)
+    for row in range(len(official)):
+        sample = train.sample(row, generator=np.random.default_rng(row))
+        with module._seeded(int(np.random.default_rng(row).integers(2**32))):
+            expected = official.prepare_data(row)
+        torch.testing.assert_close(sample.inputs.inputs[0]["points"], expected["inputs"]["points"], rtol=0, atol=0)
+        made, wanted = (packed.gt_instances_3d for packed in (sample.annotations.samples[0], expected["data_samples"]))
+        assert len(wanted.labels_3d)
+        assert torch.equal(made.labels_3d, wanted.labels_3d)
+        assert torch.equal(made.bboxes_3d.tensor, wanted.bboxes_3d.tensor)
+
+
+def test_sweeps_that_are_loaded_must_be_there(copy):
+    sweep = {"lidar_path": "sweeps/LIDAR_TOP/absent.bin", "lidar2sensor": np.eye(4).tolist()}
+    for split in INFOS:
+        path = copy / INFOS[split]
+        content = pickle.loads(path.read_bytes())
+        content["data_list"][1]["lidar_sweeps"] = [{"timestamp": 0.0, "lidar_points": sweep}]
+        path.write_bytes(pickle.dumps(content))
+    frames(copy)  # without sweeps in the pipelines
+    only_trained = {"val_dataloader": OPTIONS["val_dataloader"]}
+    with pytest.raises(DataFileError, match=r"1 of 7 files are missing; the first: sweeps/LIDAR_TOP/absent\.bin"):
+        frames(copy, options=only_trained)
+    frames(copy, "val", options=only_trained)
+    with pytest.raises(DataFileError, match=r"1 of 3 files are missing; the first: sweeps"):
+        frames(copy, "val", options={})
+
+
+def test_frames_without_tokens_are_named_by_their_numbers(copy):
+    """As in the info files of KITTI and Waymo; `export` names them likewise."""
+
+    def rename(content):
+        for row, frame in enumerate(content["data_list"]):
+            del frame["token"]
+            frame["sample_idx"] = 100 - 7 * row
+
+    change_infos(copy, rename)
+    units = frames(copy).units
+    assert units == ("100", "93", "86", "79", "72", "65")
+    assert read_info_file(copy / INFOS["train"], "mmdet3d").tokens == list(units)
+    change_infos(copy, lambda content: content["data_list"][1].pop("sample_idx"))
+    with pytest.raises(DataFileError, match="a frame with neither token nor sample_idx"):
+        frames(copy)
 
 
 def test_labels_may_come_later(copy):
