@@ -22,15 +22,13 @@ import numpy as np
 import torch
 import yaml
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from al_lightning.acquisition import SceneRepresentation
 from al_lightning.acquisition.functional import neighborhood_correlation
 from al_lightning.config import ConfigError, instantiate
 from al_lightning.data import LabelPool
+from al_lightning.report.projection import project
 from al_lightning.types import DataFileError, Summary
 
 CYCLE = 0
@@ -74,13 +72,6 @@ def fit_encoders(
         correlation = neighborhood_correlation(embedding, scenes["safety"])
         fitted.append(Fitted(name, members, embedding, correlation, float(loss[-1])))
     return fitted
-
-
-def project(embedding: Tensor, perplexity: float) -> NDArray[np.float32]:
-    """t-SNE of embeddings (N, D) to (N, 2), the same whatever the number of threads."""
-    with threadpool_limits(1):
-        points: NDArray[np.float32] = TSNE(perplexity=perplexity, random_state=0).fit_transform(embedding.numpy())
-    return points
 
 
 def draw(fitted: Sequence[Fitted], safety: Tensor, perplexity: float) -> Figure:

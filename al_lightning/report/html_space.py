@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from al_lightning.report.embeddings import project
 from al_lightning.report.evidence import Cycle, RunEvidence, selection_name
 from al_lightning.report.html_elements import Section, element, figure
 from al_lightning.report.html_marks import Cloud, scatter
+from al_lightning.report.projection import project
 
 LARGEST = 1000
 """Units of a picture: t-SNE takes seconds for them."""

@@ -13,6 +13,7 @@ from al_lightning.acquisition import ErrorWindows
 from al_lightning.acquisition.functional import neighborhood_correlation
 from al_lightning.config import compose, instantiate
 from al_lightning.report import embeddings
+from al_lightning.report.projection import project
 from al_lightning.types import Summary
 
 SCENES, SEED_SET = 12, 3
@@ -96,7 +97,7 @@ def test_the_dangerous_scenes_have_the_brightest_dots() -> None:
     fitted = [embeddings.Fitted(name, members, embedding, 0.5, 1.0) for name in ("one", "two")]
     axes = embeddings.draw(fitted, safety, 3.0).axes[0]
     dots = axes.collections[0]
-    points = embeddings.project(embedding, 3.0)
+    points = project(embedding, 3.0)
     for place, value in zip(dots.get_offsets(), dots.get_array(), strict=True):
         row = int(np.abs(points - place).sum(1).argmin())
         assert value == pytest.approx(float(safety[row, 0]))
