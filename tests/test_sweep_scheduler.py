@@ -126,8 +126,18 @@ def test_the_same_run_of_two_sweeps_is_run_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wait", [1, 2])
-def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path: Path, wait: int) -> None:
+def test_an_interrupted_sweep_stops_its_runs_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait: int
+) -> None:
     """Also one that does not hear: a second signal ends it at once."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class RecordedProcess(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **options: Any) -> None:
+            super().__init__(*words, **options)
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", RecordedProcess)
     sweep = write_sweep(tmp_path, parameters={"seed": {"values": [0, 1]}, "wait": {"value": wait}})
 
     def interrupt(*_: object) -> None:
@@ -135,14 +145,15 @@ def test_an_interrupted_sweep_stops_its_runs_and_goes_on(tmp_path: Path, wait: i
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 1.5, 1.5)
-    started = time.monotonic()
+    begin = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
             walk(tmp_path, sweep)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    assert time.monotonic() - started < PATIENCE / 2
+    assert time.monotonic() - begin < PATIENCE / 2
+    assert [process.returncode is not None for process in started] == [True]  # it has ended, not only been told to
     assert states(tmp_path) == {"table/seed-0": "running", "table/seed-1": "pending"}
     assert not (tmp_path / "runs/trained").exists()
     (tmp_path / "runs/go").touch()

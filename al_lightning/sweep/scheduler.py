@@ -215,7 +215,9 @@ class Scheduler:
             try:
                 process.popen.wait(PATIENCE)
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
-                os.killpg(process.popen.pid, signal.SIGKILL)
+                with _undisturbed():  # until it is gone it holds the folder
+                    os.killpg(process.popen.pid, signal.SIGKILL)
+                    process.popen.wait()
             self._release(process)
         self.journal.write()
 
