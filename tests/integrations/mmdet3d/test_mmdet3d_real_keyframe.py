@@ -46,6 +46,14 @@ def test_the_network_is_the_official_one(centerpoint):
     torch.testing.assert_close(head.bias, torch.full_like(head.bias, -2.19))  # initialized as configured
 
 
+def test_a_new_network_expects_an_object_hardly_anywhere(centerpoint):
+    features = torch.randn(1, 64, 8, 8).relu()
+    for head in centerpoint.detector.pts_bbox_head.task_heads:
+        probability = head(features)["heatmap"].sigmoid()
+        assert probability.min() > 0.02
+        assert probability.max() < 0.5
+
+
 def test_the_real_boxes_and_points(keyframe):
     sample = keyframe.sample(0)
     points, truth = sample.inputs.inputs[0]["points"], sample.annotations.samples[0].gt_instances_3d
