@@ -13,7 +13,7 @@ from al_lightning.sweep.files import WORDS, Sweep, SweepFileError, words_of
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))
 RUNS = {
-    "planning_table1_paper": 70, "planning_table1_sim": 70,
+    "detection_sim": 9, "planning_table1_paper": 70, "planning_table1_sim": 70,
     "planning_table1_baseline_paper": 10, "planning_table1_baseline_sim": 10,
     "occupancy_table1_paper": 12, "occupancy_table1_sim": 20, "occupancy_full_paper": 3, "occupancy_full_sim": 5,
     "occupancy_table2_paper": 12, "occupancy_table2_small": 12,
@@ -43,7 +43,7 @@ def test_every_run_can_be_composed(path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert config["tracking"]["mode"] == "online"
         wanted = config["loop"]["seed_size"] + config["loop"]["budget"] * (config["loop"]["cycles"] - 1)
         assert wanted <= {"paper": {"occupancy_nuscenes": 23574, "planning_nuscenes": 700, "occformer_kitti": 3834},
-                          "sim": {"occupancy_sim": 576, "planning_status_sim": 72},
+                          "sim": {"detection_sim": 576, "occupancy_sim": 576, "planning_status_sim": 72},
                           "small": {"occformer_kitti_mini": 40}}[
             path.stem.rpartition("_")[2]
         ][config["experiment"]]  # fmt: skip

@@ -25,7 +25,7 @@ class Criterion(Protocol):
 
     One whose scores only fall as candidates are picked may set, in `score`, a ``falling`` (`lazy_selection.Falling`),
     which tells the scores of some candidates alone: where it is the only criterion, and its scores are not normalized,
-    the others are not computed.
+    the others wait, for many picks at once.
     """
 
     def score(self, pool: Summary, labeled: Summary, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The greedy core where one compiled pass over the candidates normalizes, combines and finds the best.
+"""The greedy core where compiled passes over the candidates normalize, combine and find the best.
 
 Shape letters: N candidates of the pool, C terms of the score.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.acquisition.score_kernel import all_finite, best, contribute, extremes
+from al_lightning.acquisition.score_kernel import WIDTH, all_finite, best, contribute, extremes
 
 Doubles = NDArray[np.float64]
 
@@ -41,7 +41,8 @@ class FusedScores:
 
     def __init__(self, raw: Mapping[str, Doubles], weights: Doubles, fusion: Fusion) -> None:
         self._names, self._raw, self._weights, self._fusion = list(raw), list(raw.values()), weights, fusion
-        self._contributions = np.empty((len(raw), len(self._raw[0])))
+        self._contributions = np.full((len(raw), len(self._raw[0])), -np.inf)
+        self._bound = np.full(-(-len(self._raw[0]) // WIDTH), np.inf)  # see `score_kernel.best`
         self._remaining = np.ones(len(self._raw[0]), dtype=bool)
         # Of each term, the smallest and largest raw score, and the shift and spread that they make.
         self._low, self._high, self._shift, self._spread = np.empty((4, len(raw)))
@@ -51,7 +52,7 @@ class FusedScores:
 
     def pick(self) -> int:
         """Take the first candidate with the largest combined score out of those that remain."""
-        position, finite = best(self._contributions, self._remaining, self._fusion.power)
+        position, finite = best(self._contributions, self._remaining, self._fusion.power, self._bound)
         if not finite:
             raise ValueError("scores of 'combined' are not finite")
         self._remaining[position] = False
@@ -90,4 +91,4 @@ class FusedScores:
         raw, affine, power = self._raw[i], self._fusion.affine, self._fusion.power
         self._low[i], self._high[i] = extremes(raw, self._remaining)
         self._shift[i], self._spread[i] = affine(float(self._low[i]), float(self._high[i])) if affine else (0.0, 1.0)
-        contribute(raw, self._shift[i], self._spread[i], self._weights[i], power, self._contributions[i])
+        contribute(raw, self._shift[i], self._spread[i], self._weights[i], power, self._contributions[i], self._bound)

@@ -1,11 +1,10 @@
-"""The greedy core of a single term whose scores only fall: those that cannot win are not computed.
+"""The greedy core of a single term whose scores only fall: those that cannot win wait, for many picks at once.
 
 Shape letters: N candidates, P some of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -14,8 +13,11 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 Positions = NDArray[np.int64]
 
-# Candidates kept in view, and how many of them are brought up to date together.
-FRONT, BATCH = 1024, 64
+# Candidates kept in view, which are brought up to date at every pick.
+FRONT = 1024
+# Where the front is left behind, all candidates are brought up to date if these may win, as a share of all, or if these
+# are the picks since it was last done: for many at once a pair of a candidate and a pick costs least.
+MANY, TOGETHER = 1 / 8, 256
 
 
 class Falling(Protocol):
@@ -34,53 +36,72 @@ class LazyScores:
     """Scores of the candidates, none below its true one.
 
     Old scores of a falling term are upper bounds: a candidate whose score is up to date and not below any other is the
-    best, whatever the others' true scores are.
+    best, whatever the others' true scores are. So picks come out of a front of the largest scores, kept up to date, as
+    long as none outside, up to date or not, is larger.
 
     Args:
-        scores: (N,) combined scores before the first pick.
+        raw: (N,) scores before the first pick.
         term: the term that makes them.
-        combine: raw scores (P,) -> combined scores (P,); never falls where raw scores rise.
+        weight: factor of the scores, not negative.
+        power: the combined score is weight * raw for 1; for 2 the root of its square, of raw scores not negative.
+
+    Attributes:
+        picks: positions picked so far, in order.
     """
 
-    def __init__(self, scores: Doubles, term: Falling, combine: Callable[[Doubles], Doubles]) -> None:
-        self._scores, self._term, self._combine = scores.copy(), term, combine
-        self._made_at = np.zeros(len(scores), np.int64)
+    def __init__(self, raw: Doubles, term: Falling, weight: float, power: int) -> None:
+        self._raw, self._term, self._weight, self._power = raw.copy(), term, weight, power
+        self._scores = self._combined(raw)
         self.picks: list[int] = []
-        self._look()
+        self._complete_at = 0  # picks of which all candidates know
+        self._front, self._behind = self._look()
 
     def pick(self) -> None:
         """Take the first candidate with the largest score out of those that remain."""
         if self.picks:
             self._scores[self.picks[-1]] = -np.inf
-            self._made_at[self.picks[-1]] = len(self._scores)  # never old again
+            self._front = self._front[self._front != self.picks[-1]]
             self._term.notice(self.picks[-1])
-        best = self._best()
-        while self._made_at[best] < len(self.picks):
-            self._refresh()
-            best = self._best()
-        self.picks.append(best)
+            self._refresh(self._front)
+        self._advance()
+        self.picks.append(int(self._front[self._scores[self._front].argmax()]))
 
-    def _best(self) -> int:
-        """First candidate with the largest of the scores at hand."""
-        best = int(self._front[self._scores[self._front].argmax()])
-        if (-self._scores[best], best) > (-self._scores[self._behind], self._behind):
-            self._look()
-            best = int(self._front[self._scores[self._front].argmax()])
-        return best
+    def result(self) -> Doubles:
+        """Raw scores (N,): of the picked candidates those at their picks, of the others those at the last pick."""
+        self._refresh(np.flatnonzero(self._scores > -np.inf))
+        return self._raw
 
-    def _look(self) -> None:
-        """Take the first candidates into view, and find out which comes next."""
-        self._front = _first(self._scores, FRONT)
+    def _advance(self) -> None:
+        """Move the front where a candidate outside may be the best; the best of the new one is up to date."""
+        scores = self._scores[self._front]
+        largest, behind = scores.max(initial=-np.inf), self._scores[self._behind]
+        if largest > behind or (largest == behind and self._front[scores.argmax()] < self._behind):
+            return
+        remaining = np.flatnonzero(self._scores > -np.inf)
+        may_win = remaining[self._scores[remaining] >= largest]
+        if len(may_win) > MANY * len(remaining) or len(self.picks) - self._complete_at >= TOGETHER:
+            may_win, self._complete_at = remaining, len(self.picks)
+        self._refresh(may_win)
+        self._front, self._behind = self._look()
+
+    def _look(self) -> tuple[Positions, int]:
+        """The candidates that remain with the largest scores, and which comes after them."""
+        front = _first(self._scores, FRONT)
         outside = self._scores.copy()
-        outside[self._front] = -np.inf
-        self._behind = int(outside.argmax())
+        outside[front] = -np.inf
+        return front[self._scores[front] > -np.inf], int(outside.argmax())
 
-    def _refresh(self) -> None:
-        """Bring the first of the candidates in view with an old score up to date."""
-        old = self._front[self._made_at[self._front] < len(self.picks)]
-        old = old[_first(self._scores[old], BATCH)]
-        self._scores[old] = self._combine(self._term.refresh(old))
-        self._made_at[old] = len(self.picks)
+    def _refresh(self, positions: Positions) -> None:
+        """Bring candidates that remain up to date."""
+        self._raw[positions] = self._term.refresh(positions)
+        self._scores[positions] = self._combined(self._raw[positions])
+
+    def _combined(self, raw: Doubles) -> Doubles:
+        """Rounded as `functional.weighted_sum` and `functional.l2_norm` round it."""
+        combined: Doubles = self._weight * raw
+        if self._power == 2:
+            combined = np.sqrt(self._weight * self._weight * (raw * raw))
+        return combined
 
 
 def _first(scores: Doubles, count: int) -> Positions:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +88,7 @@ def greedy(
     raw = torch.stack([_checked(name, term.scores, candidates) for name, term in terms.items()])
     falling = next(iter(terms.values())).falling if len(terms) == 1 else None
     if fusion is not None and fusion.affine is None and falling is not None:
-        return _lazy(terms, raw, budget, combine, falling)
+        return _lazy(terms, raw, budget, combine, falling, fusion.power)
     if fusion is not None:
         return _fused(terms, raw, budget, normalize, combine, scope, fusion)
     weights = torch.tensor([term.weight for term in terms.values()], dtype=torch.float64)
@@ -148,7 +147,8 @@ def _fused(
                 scores.normalize_again(i)
         picks.append(scores.pick())
     raw_scores, normalized = (torch.from_numpy(values) for values in scores.result())
-    return Picks(torch.tensor(picks), raw_scores, normalized, combine(normalized, weights))
+    combined = _checked("combined", combine(normalized, weights), raw.shape[1])
+    return Picks(torch.tensor(picks), raw_scores, normalized, combined)
 
 
 def _lazy(
@@ -157,21 +157,18 @@ def _lazy(
     budget: int,
     combine: Callable[[Tensor, Tensor], Tensor],
     falling: Falling,
+    power: int,
 ) -> Picks:
     ((name, term),) = terms.items()
     weights = torch.tensor([term.weight], dtype=torch.float64)
-
-    def combined(values: Tensor) -> Tensor:
-        return _checked("combined", combine(_checked(name, values, len(values))[None], weights), len(values))
-
-    scores = LazyScores(combined(raw[0]).numpy(), falling, lambda values: combined(torch.from_numpy(values)).numpy())
-    own = []
+    _checked("combined", combine(raw, weights), raw.shape[1])
+    scores = LazyScores(raw[0].numpy(), falling, term.weight, power)
     for _ in range(budget):
         scores.pick()
-        own.append(falling.refresh(np.array(scores.picks[-1:])))
-    final = torch.from_numpy(falling.refresh(np.arange(raw.shape[1])))
-    final[scores.picks] = torch.from_numpy(np.concatenate(own))
-    return Picks(torch.tensor(scores.picks), final[None], final[None], combined(final))
+    final = _checked(name, torch.from_numpy(scores.result()), raw.shape[1])[None]
+    return Picks(
+        torch.tensor(scores.picks), final, final, _checked("combined", combine(final, weights), final.shape[1])
+    )
 
 
 def _checked(name: str, scores: Tensor, candidates: int) -> Tensor:

@@ -11,9 +11,12 @@ Voxels that a segment only touches (a face, an edge, a corner) do not block it, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from al_lightning.acquisition.frustum_kernel import centers_in_images
 from al_lightning.acquisition.sight_kernel import seen_by_cameras
 from al_lightning.acquisition.threads import one_thread
 from al_lightning.types import CameraInputs, VoxelGrid
@@ -21,7 +24,6 @@ from al_lightning.types import CameraInputs, VoxelGrid
 TOUCH = 1e-9  # crossings closer than this share of the segment are one: the segment passes through an edge or corner
 
 
-@one_thread()
 def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether the centre of a voxel lies in front of a camera and projects into its image, after all augmentation.
 
@@ -32,17 +34,25 @@ def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     Returns:
         (B, N, X, Y, Z) bool.
     """
-    height, width = inputs.images.shape[-2:]
     projection = _projection(inputs)
-    x, y, z = (axis.to(projection) for axis in _center_axes(grid))
-    visible = torch.empty((*projection.shape[:2], *grid.shape), dtype=torch.bool, device=projection.device)
-    for sample, cameras in enumerate(projection):
-        for camera, matrix in enumerate(cameras):
-            # (u d, v d, d) is affine in the centre: a sum over the axes. Without dividing by the depth d, the bounds
-            # 0 <= u d < width d hold only in front of the camera.
-            u, v, depth = ((row[0] * x + row[3])[:, None, None] + (row[1] * y)[:, None] + row[2] * z for row in matrix)
-            visible[sample, camera] = (u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth)
-    return visible
+    height, width = inputs.images.shape[-2:]
+    find = centers_in_images if projection.device.type == "cpu" else together_in_images
+    inside = find(projection.flatten(0, 1), _center_axes(grid), (height, width))
+    return inside.view(*projection.shape[:2], *grid.shape)
+
+
+@one_thread()
+def together_in_images(projections: Tensor, centers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """What `frustum_kernel.centers_in_images` finds, on any device: the reference of that kernel."""
+    height, width = size
+    x, y, z = (axis.to(projections) for axis in centers)
+    inside = []
+    for matrix in projections:
+        # (u d, v d, d) is affine in the centre: a sum over the axes. Without dividing by the depth d, the bounds
+        # 0 <= u d < width d hold only in front of the camera.
+        u, v, depth = ((row[0] * x + row[3])[:, None, None] + (row[1] * y)[:, None] + row[2] * z for row in matrix)
+        inside.append((u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth))
+    return torch.stack(inside)
 
 
 def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) -> Tensor:

@@ -78,6 +78,36 @@ def test_to_the_last_candidate(family, scope):
     same(*both(Pool(family, 60), budget=60, scope=scope))
 
 
+def changing(seed: int, share: float, rounded: int, n: int) -> Term:
+    """A term of which every pick moves a share of the scores up and down; rounded to few values, for ties."""
+    generator = np.random.default_rng(seed)
+    scores = generator.random(n).round(rounded)
+
+    def update(position: int) -> torch.Tensor:
+        moved = generator.random(n) < share
+        scores[moved] = (scores[moved] + generator.normal(0, 0.2, moved.sum())).round(rounded)
+        return torch.from_numpy(scores.copy())
+
+    return Term(torch.from_numpy(scores.copy()), update)
+
+
+@pytest.mark.parametrize("scope", ["pool", "remaining"])
+@pytest.mark.parametrize("combiner", [L2Norm(), WeightedSum()])
+@pytest.mark.parametrize("normalizer", [RobustMinMax(), Identity()])
+@pytest.mark.parametrize(("share", "rounded"), [(0.001, 9), (0.001, 1), (0.1, 2)])
+def test_scores_that_rise_and_fall(share, rounded, normalizer, combiner, scope):
+    declared = fusion(normalizer, combiner)
+    plain, fused = (
+        greedy(
+            {"one": changing(1, share, rounded, 1700), "static": Term(torch.arange(1700.0) % 7 / 7),
+             "other": changing(2, share / 2, rounded, 1700)},
+            50, normalize=normalizer, combine=combiner, scope=scope, fusion=how,
+        )
+        for how in (None, declared)
+    )  # fmt: skip
+    same(plain, fused)
+
+
 def test_what_declares_nothing_is_left_to_the_plain_core():
     assert fusion(DivideByDeviation(), L2Norm()) is None
     assert fusion(RobustMinMax(), lambda terms, weights: terms.amax(0)) is None
@@ -100,3 +130,11 @@ def test_both_cores_refuse_the_same(scores, update, weight, message):
     for declared in (None, fusion(RobustMinMax(), L2Norm())):
         with pytest.raises(ValueError, match=message):
             greedy({"it": term}, 2, normalize=RobustMinMax(), combine=L2Norm(), fusion=declared)
+
+
+def test_both_cores_refuse_scores_that_fall_beyond_what_is_finite():
+    scores = torch.zeros(1100, dtype=torch.float64)  # several blocks
+    term = Term(scores, lambda position: scores.index_fill(0, torch.tensor([1050]), -1e300), 1e10)
+    for declared in (None, fusion(Identity(), WeightedSum())):
+        with pytest.raises(ValueError, match="'combined' are not finite"):
+            greedy({"it": term}, 2, normalize=Identity(), combine=WeightedSum(), fusion=declared)

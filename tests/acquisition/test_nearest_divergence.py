@@ -87,6 +87,24 @@ def test_pruned_picks_are_those_of_all_pairs(family):
         assert torch.equal(pruned.add(position), reference.add(position))
 
 
+@pytest.mark.parametrize("classes", [1, 2, 5, 6, 7, 20, 40])
+def test_any_number_of_classes(classes):
+    generator = np.random.default_rng(classes)
+    rows = generator.dirichlet(np.full(classes, 0.3), 650)
+    rows[::3] = np.eye(classes)[generator.integers(0, classes, len(rows[::3]))]
+    p, q = torch.from_numpy(rows[:600]), torch.from_numpy(rows[600:])
+    assert torch.equal(nearest_divergence(p, q), min_jensen_shannon(p, q))
+
+
+def test_near_histograms_are_told_apart():
+    generator = np.random.default_rng(0)
+    center = generator.dirichlet(np.full(18, 0.5))
+    for spread in (1e-1, 1e-3, 1e-5, 1e-9):  # of roots: from far more to far less than they are rounded to
+        rows = center * (1 + spread * generator.uniform(-1, 1, (700, 18)))
+        p, q = torch.from_numpy(rows / rows.sum(1, keepdims=True)).split((600, 100))
+        assert torch.equal(nearest_divergence(p, q), min_jensen_shannon(p, q))
+
+
 def test_float32_histograms_are_compared_as_they_are():
     p, q = histograms("random", 600).float(), histograms("random", 50, 1).float()
     assert torch.equal(nearest_divergence(p, q), min_jensen_shannon(p, q))

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from al_lightning.acquisition import frustum_visibility, in_frustum
+from al_lightning.acquisition.frustum_kernel import centers_in_images
 from al_lightning.acquisition.sight_kernel import seen_by_cameras
-from al_lightning.acquisition.visibility import TOUCH
+from al_lightning.acquisition.visibility import TOUCH, together_in_images
 from al_lightning.types import CameraInputs, VoxelGrid
 
 GRID = VoxelGrid((-4.0, -3.0, -1.0), (4.0, 3.0, 2.0), (8, 10, 5))  # voxels of 1.0 x 0.6 x 0.6 m
@@ -177,6 +178,14 @@ def test_in_frustum_equals_the_projection_of_every_voxel():
     assert expected.any((2, 3, 4)).all()
     assert not expected.all((2, 3, 4)).any()
     np.testing.assert_array_equal(seen.numpy(), expected)
+
+
+def test_the_frustum_of_the_kernel_is_that_of_the_reference():
+    projections = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    centers = [torch.linspace(-2, 2, count, dtype=torch.float64) for count in (11, 13, 7)]
+    expected = together_in_images(projections, centers, (3, 5))
+    assert expected.any()
+    assert torch.equal(centers_in_images(projections, centers, (3, 5)), expected)
 
 
 def test_frustum_visibility_needs_frustum_and_line_of_sight_of_one_camera():

@@ -59,8 +59,8 @@ def test_equals_the_definition(monkeypatch, chunk, layout, masked, dtype, tolera
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("mask", ["all", "runs", "scattered", "one", "none of a chunk"])
-@pytest.mark.parametrize("classes", [1, 2, 18])
+@pytest.mark.parametrize("mask", ["all", "runs", "scattered", "one", "none of a chunk", "gaps before the end"])
+@pytest.mark.parametrize("classes", [1, 2, 18, 35])
 def test_the_kernel_equals_the_reference(dtype, mask, classes):
     voxels = 2 * voxel_kernel.CHUNK + 777
     generator = torch.Generator().manual_seed(classes)
@@ -72,12 +72,20 @@ def test_the_kernel_equals_the_reference(dtype, mask, classes):
         "scattered": torch.rand(voxels, generator=generator) < 0.3,
         "one": number == 5,
         "none of a chunk": number > voxel_kernel.CHUNK + 40,
+        "gaps before the end": (number >= voxels - voxel_kernel.BLOCK) & ((number % 3 < 2) | (number > voxels - 9)),
     }[mask]
     counts, surprisal = chunked_class_sums(logits.double(), kept)
     for view in (logits, logits.t().contiguous().t()):
         found, sums = voxel_kernel.class_sums(view, kept)
         assert torch.equal(found, counts)
         torch.testing.assert_close(sums, surprisal, rtol=1e-6, atol=1e-6)
+
+
+def test_the_kernel_does_not_lose_what_large_logits_have_in_common():
+    logits = 1e4 + torch.randn(18, 1000, generator=torch.Generator().manual_seed(0))
+    expected = chunked_class_sums(logits.double())
+    for found, sums in zip(voxel_kernel.class_sums(logits), expected, strict=True):
+        torch.testing.assert_close(found, sums, rtol=1e-6, atol=1e-6)
 
 
 def test_the_kernel_gives_the_same_bits_on_any_number_of_threads():

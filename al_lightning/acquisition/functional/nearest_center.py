@@ -3,12 +3,17 @@
 Shape letters: N candidates, P some of them, M centers, D size of an embedding.
 
 Let y = (x - mean) / scale in float32. The distance of two embeddings over the scale is at least |y - y'| less what the
-rounding to float32 moves the two, and |y - y'|^2 = |y|^2 + |y'|^2 - 2 y.y'. So an inner product in float32, whose
-rounding error is at most about D 2^-24 |y| |y'| in any order of summation, tells that a center cannot be nearer than
-the nearest one known; only the others cost a distance in float64.
+rounding to float32 moves the two, and |y - y'|^2 = |y|^2 + |y'|^2 - 2 y.y'. An inner product in float32, whose rounding
+error is at most about D 2^-24 |y| |y'| in any order of summation, tells that a center cannot be nearer than the nearest
+one known. So does one of y rounded to bfloat16, with an error of at most about 3 * 2^-8 |y| |y'|, and processors that
+multiply bfloat16 do it several times as fast; where many centers are too near for it, float32 takes over. Of the
+centers that remain, |y - y'|^2 from differences in float32 leaves few that cost a distance in float64.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,14 +27,22 @@ from al_lightning.acquisition.functional.distance_kernel import (
     distances,
     inner_products,
     lower_nearest,
+    rescale,
+    sums_and_extremes,
 )
+from al_lightning.acquisition.threads import one_thread
 
-# Embeddings converted together.
-BLOCK = 2**14
-# Candidates and centers whose inner products are found together: 4 MiB.
-ROWS, CENTERS = 2**10, 2**10
-# Candidates up to which it is faster to find only the products with centers that they have not seen.
-FEW = 2**8
+# Candidates and centers whose inner products are found together: 2 MiB in float32.
+ROWS, CENTERS = 2**10, 2**9
+# Centers up to which inner products are found one by one.
+FEW = 4
+# Pairs of a candidate and a center for which another thread pays.
+SHARED = 2**16
+# Whether bfloat16 is faster than float32 (torch 2.4 cannot tell), and its error as a share of the mean squared length.
+COARSE = hasattr(torch.cpu, "get_capabilities") and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+COARSE_ERROR = 2.0**-6
+# Share of the inner products in doubt from which on bfloat16 does not pay.
+DOUBTFUL = 1 / 16
 
 
 class NearestCenterDistance:
@@ -80,20 +93,20 @@ class LazyCenterDistance:
 
     def __init__(self, pool: Tensor, labeled: Tensor) -> None:
         self._pool, centers = _prepare(pool, labeled)
-        mean = self._pool.mean(axis=0, dtype=np.float64)
-        largest = max(_largest(self._pool, mean), _largest(centers, mean))
+        self._threads = torch.get_num_threads()  # those of the caller: `selection.greedy` runs torch on one
+        mean, largest = _mean_and_largest(self._pool, centers)
         self._scale = 2.0 ** np.ceil(np.log2(largest)) if largest > 0 else 1.0  # a power of 2 does not round
-        self._scaled, self._square, moved = _rescale(self._pool, mean, self._scale)
-        scaled_centers, square_centers, moved_centers = _rescale(centers, mean, self._scale)
+        self._scaled, self._square, moved = rescale(self._pool, mean, self._scale)
+        scaled_centers, square_centers, moved_centers = rescale(centers, mean, self._scale)
         size = self._pool.shape[1]
         # Both twice what rounding can do, which leaves room for the rounding of the bounds themselves.
         self._slack = 2 * (moved + moved_centers) + 2.0**-50 * size
-        self._relative = 2.0**-23 * (size + 4)
+        self._error = 2.0**-23 * (size + 4)
         self._nearest = np.full(len(self._pool), np.inf)
         self.distance = torch.from_numpy(self._nearest)
         self._seen = np.zeros(len(self._pool), np.int64)
         self._all = np.arange(len(self._pool))
-        self._lower(self._all, centers, scaled_centers, square_centers, np.arange(len(centers)))
+        self._lower(self._all, centers, scaled_centers, square_centers)
         self._seen[:] = 0  # from now on, of the picks
         self._picks, self._count = np.empty(len(self._pool), np.int64), 0
 
@@ -104,7 +117,9 @@ class LazyCenterDistance:
 
     def refresh(self, positions: NDArray[np.int64]) -> Doubles:
         """Distances (P,) to the nearest center now, of the candidates at these positions (P,)."""
-        self._lower(positions, self._pool, self._scaled, self._square, self._picks[: self._count])
+        first = int(self._seen[positions].min(initial=self._count))
+        which = self._picks[first : self._count]
+        self._lower(positions, self._pool[which], self._scaled[which], self._square[which], first)
         return self._nearest[positions]
 
     def add(self, position: int) -> Tensor:
@@ -118,21 +133,42 @@ class LazyCenterDistance:
         return self.distance
 
     def _lower(
-        self, positions: NDArray[np.int64], centers: Floats, scaled: Singles, square: Doubles, which: NDArray[np.int64]
+        self, positions: NDArray[np.int64], centers: Floats, scaled: Singles, square: Doubles, before: int = 0
     ) -> None:
-        for first in range(int(self._seen[positions].min(initial=len(which))), len(which), CENTERS):
-            some = which[first : first + CENTERS]
-            halves = (1 - self._relative) * square[some] / 2
+        """Lower distances by some centers (M, D), which so many others come before."""
+        lower = partial(self._lower_rows, centers, scaled, square, before)
+        threads = min(self._threads, len(positions) * len(centers) // SHARED)
+        if threads <= 1:
+            lower(positions)
+            return
+        with one_thread(), ThreadPoolExecutor(threads) as pool:  # candidates do not depend on each other
+            for _ in pool.map(lower, np.array_split(positions, threads)):
+                pass
+
+    def _lower_rows(
+        self, centers: Floats, scaled: Singles, square: Doubles, before: int, positions: NDArray[np.int64]
+    ) -> None:
+        coarse = COARSE and len(centers) > FEW
+        for first in range(0, len(centers), CENTERS):
+            some = slice(first, first + CENTERS)
             for start in range(0, len(positions), ROWS):
                 rows = positions[start : start + ROWS]
-                if len(rows) <= FEW:
-                    products = inner_products(rows, self._seen, self._scaled, scaled, some, first)
+                if len(centers) <= FEW:
+                    products = inner_products(rows, self._scaled, scaled[some])
                 else:
-                    products = self._scaled[rows] @ scaled[some].T
-                lower_nearest(
-                    rows, self._nearest, self._seen, self._pool, self._square, centers, some, halves, products, first,
-                    self._scale, self._slack, self._relative,
+                    products = self._products(rows, scaled[some], coarse)
+                _, doubtful = lower_nearest(
+                    rows, self._nearest, self._seen, self._pool, self._scaled, self._square,
+                    centers[some], scaled[some], square[some], products, self._error + coarse * COARSE_ERROR,
+                    before + first, self._scale, self._slack,
                 )  # fmt: skip
+                coarse = coarse and doubtful < DOUBTFUL * products.size
+
+    def _products(self, rows: NDArray[np.int64], centers: Singles, coarse: bool) -> Singles:
+        """Inner products (P, M) of candidates (P,) and centers (M, D), both scaled."""
+        a, b = torch.from_numpy(self._scaled).index_select(0, torch.from_numpy(rows)), torch.from_numpy(centers)
+        result = torch.mm(a.bfloat16(), b.bfloat16().T).float() if coarse else torch.mm(a, b.T)
+        return result.numpy()
 
 
 def _prepare(pool: Tensor, labeled: Tensor) -> tuple[Floats, Floats]:
@@ -143,26 +179,16 @@ def _prepare(pool: Tensor, labeled: Tensor) -> tuple[Floats, Floats]:
         )
     if len(labeled) == 0:
         raise ValueError("there is no labeled embedding to measure the distance to")
-    if not (bool(torch.isfinite(pool).all()) and bool(torch.isfinite(labeled).all())):
+    if not all(bool(torch.isfinite(torch.stack(torch.aminmax(values))).all()) for values in (pool, labeled)):
         raise ValueError("embeddings must be finite")
     kind = torch.float32 if pool.dtype == labeled.dtype == torch.float32 else torch.float64
     first, second = (values.detach().to("cpu", kind).contiguous().numpy() for values in (pool, labeled))
     return first, second
 
 
-def _largest(embeddings: Floats, mean: Doubles) -> float:
-    """Largest coordinate of embeddings (N, D) about their mean (D,), its sign aside."""
-    return float(max(np.abs(embeddings.max(axis=0) - mean).max(), np.abs(embeddings.min(axis=0) - mean).max()))
-
-
-def _rescale(embeddings: Floats, mean: Doubles, scale: float) -> tuple[Singles, Doubles, float]:
-    """Embeddings about the mean over the scale (N, D), their squared lengths (N,), and the farthest that one moved."""
-    scaled, square, moved = np.empty(embeddings.shape, np.float32), np.empty(len(embeddings)), 0.0
-    for start in range(0, len(embeddings), BLOCK):
-        rows = slice(start, start + BLOCK)
-        exact = (embeddings[rows] - mean) / scale
-        scaled[rows] = exact
-        rounded = scaled[rows].astype(np.float64)
-        square[rows] = np.einsum("nd,nd->n", rounded, rounded)
-        moved = max(moved, float(np.sqrt(np.square(exact - rounded).sum(axis=1).max())))
-    return scaled, square, moved
+def _mean_and_largest(pool: Floats, centers: Floats) -> tuple[Doubles, float]:
+    """Mean (D,) of the candidates, and the largest coordinate of all embeddings about it, its sign aside."""
+    total, low, high = sums_and_extremes(pool)
+    mean = total / max(len(pool), 1)
+    _, other_low, other_high = sums_and_extremes(centers)
+    return mean, float(max((np.maximum(high, other_high) - mean).max(), (mean - np.minimum(low, other_low)).max()))

@@ -12,8 +12,9 @@ x^2), and that of JSD is m A / ln 2, A = ln 2 (1 - H((1 + x) / 2)), H the binary
 A = sum_n a_n x^(2n), a_n = 1 / (2n (2n - 1)), and B = sum_n b_n x^(2n), b_n = binom(2n, n) / (4^n (2n - 1)). From one n
 to the next a_n / b_n is multiplied by 2n / (2n + 1): it falls, so A / B falls too, from 1 at x = 0 to ln 2 at |x| = 1.
 
-So an inner product of square roots in float32 tells that a pair cannot be nearer than the nearest one known; only the
-others cost K logarithms.
+So an inner product of square roots tells that a pair cannot be nearer than the nearest one known; only the others cost
+K logarithms. The candidates' roots are rounded up to 16 bits, which loosens the bound by less than 2^-15 sqrt(K), and
+the products summed in float32.
 """
 
 from __future__ import annotations
@@ -24,11 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.acquisition.functional.divergence import Array, check_histograms, prepare
-from al_lightning.acquisition.functional.divergence_kernel import WIDTH, lower_nearest
+from al_lightning.acquisition.functional.divergence_kernel import STEPS, WIDTH, lower_nearest
 
 # Products of a block of candidates with another histogram below which threads cost more than they give.
 SHARED = 2**12
@@ -83,26 +83,23 @@ class _Rooted(NamedTuple):
     """Histograms made ready for bounds and divergences.
 
     Attributes:
-        roots: (N, K) float32 square roots.
         halves: (N, K), see `divergence.Prepared`.
         entropy: (N,) bits.
         mass: (N,) half the sum: 1/2 but for what `divergence.prepare` lets pass.
     """
 
-    roots: NDArray[np.float32]
     halves: Array
     entropy: Array
     mass: Array
 
     def at(self, rows: slice) -> _Rooted:
-        return _Rooted(self.roots[rows], self.halves[rows], self.entropy[rows], self.mass[rows])
+        return _Rooted(self.halves[rows], self.entropy[rows], self.mass[rows])
 
 
 def _root(histogram: Tensor, name: str) -> _Rooted:
     values = histogram.detach().cpu().double()
     prepared = prepare(values, name)
-    roots = values.sqrt().float().numpy()
-    return _Rooted(roots, np.ascontiguousarray(prepared.halves.T), prepared.entropy, values.sum(1).numpy() / 2)
+    return _Rooted(np.ascontiguousarray(prepared.halves.T), prepared.entropy, values.sum(1).numpy() / 2)
 
 
 class _Nearest:
@@ -113,18 +110,20 @@ class _Nearest:
     """
 
     def __init__(self, candidates: _Rooted) -> None:
-        count, classes = candidates.roots.shape
+        count, classes = candidates.halves.shape
         blocks = -(-count // WIDTH)
         self.divergence = np.full(count, np.inf)
         self._reach = np.full((blocks, WIDTH), np.inf, np.float32)
         self._reach.reshape(-1)[:count] = -np.inf
-        roots = np.zeros((blocks * WIDTH, classes), np.float32)
-        roots[:count] = candidates.roots
-        self._roots = np.ascontiguousarray(roots.reshape(blocks, WIDTH, classes).transpose(0, 2, 1))
+        self._roots = np.zeros((blocks, classes, WIDTH), np.uint16)
+        for k in range(classes):
+            steps = np.zeros(blocks * WIDTH)
+            steps[:count] = np.ceil(np.sqrt(2 * candidates.halves[:, k]) * STEPS)
+            self._roots[:, k] = steps.reshape(blocks, WIDTH)
         self._candidates = candidates
-        # Half a unit in the last place for each of two roots, K products, K sums, the two masses and the two sums with
-        # them; all are below 2. The divergence itself rounds in float64.
-        self._margin = 2.0**-23 * (candidates.roots.shape[1] + 6)
+        # Half a unit in the last place for each root of an other, K products, K sums, the two masses and the two sums
+        # with them; all are below 2. The divergence itself rounds in float64.
+        self._margin = 2.0**-23 * (classes + 6)
         self._threads = torch.get_num_threads()  # those of the caller: `selection.greedy` runs torch on one
 
     def lower(self, others: _Rooted) -> int:
@@ -142,6 +141,5 @@ class _Nearest:
 
     def _lower_blocks(self, others: _Rooted, first: int, last: int) -> int:
         blocks, rows = slice(first, last), slice(first * WIDTH, last * WIDTH)
-        _, halves, entropy, mass = self._candidates.at(rows)
-        own = self.divergence[rows], self._reach[blocks], self._roots[blocks], halves, entropy, mass
+        own = self.divergence[rows], self._reach[blocks], self._roots[blocks], *self._candidates.at(rows)
         return lower_nearest(*own, *others, self._margin)

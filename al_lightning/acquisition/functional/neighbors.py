@@ -98,8 +98,8 @@ def _smallest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def _found_by_index(z: Tensor, count: int, device: Device) -> Neighbors:
     if z.dim() != 2 or not bool(z.isfinite().all()):
         raise ValueError(f"embeddings must be (N, D) and finite, got {tuple(z.shape)}")
-    exact = z.detach().cpu().double()
-    points = exact.float().numpy()
+    given = z.detach().cpu()
+    points = given.float().numpy()
     index = NeighborIndex(points, count, device=device)
     parts = []
     for start in range(0, len(z), SEARCHED):
@@ -108,6 +108,7 @@ def _found_by_index(z: Tensor, count: int, device: Device) -> Neighbors:
         # The point itself goes, or the last where more equal points than were asked for hid it.
         kept = (rows != own).to(torch.int8).sort(dim=1, descending=True, stable=True).indices[:, :count]
         rows = rows.gather(1, kept).sort(dim=1).values
-        distance, order = (exact[rows] - exact[own]).square().sum(-1).sqrt().sort(dim=1, stable=True)
+        difference = given[rows].double().sub_(given[own])  # both are exact in float64
+        distance, order = difference.square_().sum(-1).sqrt().sort(dim=1, stable=True)
         parts.append((distance, rows.gather(1, order)))
     return Neighbors(*(torch.cat(values).to(z.device) for values in zip(*parts, strict=True)))

@@ -3,8 +3,9 @@
 Shape letters: K classes, V voxels, n voxels of a block.
 
 The classes of a block of voxels are brought into the processor's first cache as float32 (K, n), whatever the layout of
-the logits; from there on every loop runs along the voxels and becomes vector instructions. That needs an exponential
-and a logarithm without branches or calls: those of the Cephes library in float32, at most 2e-7 off, relatively.
+the logits; from there on every loop runs along the voxels and becomes vector instructions. The compiler knows how many:
+the last voxel fills up a block that has fewer. Exponential and logarithm have neither branches nor calls and are at
+most 2e-7 off, relatively; the logarithm is that of the Cephes library.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from al_lightning.acquisition.compiled import compiled
+from al_lightning.acquisition.functional.register_kernel import TILE, prefetch, transpose_tile
 
 BITS = {torch.float32: (torch.int32, np.uint32), torch.bfloat16: (torch.int16, np.uint16)}
 """dtypes that the kernel reads, with integers of their size; a bfloat16 is the upper half of a float32."""
 
-CHUNK = 2**14  # voxels whose sums are found together: fixed, so that sums do not depend on the number of threads
+CHUNK = 2**15  # voxels whose sums are found together: fixed, so that sums do not depend on the number of threads
 BLOCK = 256  # voxels: 18 classes of them and their exponentials fill 36 KiB
+LINE = 64  # bytes of a line of the cache
+LANES = 4  # separate counts, so that a voxel need not wait for the count of the one before
 
-f32, i32 = np.float32, np.int32
+f32, i32, u32, u64 = np.float32, np.int32, np.uint32, np.uint64
 
 
 def class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -42,125 +46,198 @@ def class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tens
     """
     integer, unsigned = BITS[logits.dtype]
     class_last = not logits.is_contiguous()
-    memory = logits.t() if class_last else logits
-    bits = memory.view(integer).numpy().view(unsigned)
-    bits = bits.T if class_last else bits
+    memory = (logits.t() if class_last else logits).contiguous()
+    bits = memory.view(integer).numpy().view(unsigned).reshape(-1)
     K, V = logits.shape
     kept = np.ones(V, dtype=bool) if mask is None else mask.numpy()
     starts = range(0, V, CHUNK)
     counts, surprisal = np.zeros((len(starts), K), dtype=np.int64), np.zeros((len(starts), K))
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(partial(_chunk, bits, 32 - 8 * bits.itemsize, kept), starts, counts, surprisal))
+        list(pool.map(partial(_chunk, bits, class_last, kept), starts, counts, surprisal))
     return torch.from_numpy(counts.sum(0)), torch.from_numpy(surprisal.sum(0))
 
 
 @compiled()
 def _chunk(
-    bits: NDArray[Any], shift: int, kept: NDArray[np.bool_], start: int, counts: NDArray[Any], surprisal: NDArray[Any]
+    bits: NDArray[Any],
+    class_last: bool,
+    kept: NDArray[np.bool_],
+    start: int,
+    counts: NDArray[np.int64],
+    surprisal: NDArray[np.float64],
 ) -> None:
     """Add to counts (K,) and surprisal (K,) what the voxels of a chunk hold."""
-    K, V = bits.shape
-    raw = np.empty((K, BLOCK), np.uint32)
-    x, e = raw.view(np.float32), np.empty((K, BLOCK), np.float32)
-    top, total, log_total = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    best, voxels = np.empty(BLOCK, np.int32), np.empty(BLOCK, np.uint64)
-    voxel, stop = start, min(start + CHUNK, V)
+    K = len(counts)
+    x, e, rest = _rows(K), _rows(K), _rows(4)
+    top, total, log_total, best = rest[0], rest[1], rest[2], rest[3].view(np.int32)
+    voxels = np.empty(BLOCK, np.uint64)
+    lanes = np.zeros((LANES, K), np.int64)
+    voxel, stop = start, min(start + CHUNK, len(kept))
     while voxel < stop:
-        n = 0
-        while n < BLOCK and voxel < stop:
-            voxels[n] = voxel
-            n += kept[voxel]
-            voxel += 1
+        n, voxel = _next_voxels(kept, voxel, stop, voxels)
         if n == 0:
-            return
-        _gather(bits, shift, voxels, n, raw)
-        _largest(x, n, top, best)
-        _exponentials(x, n, top, e, total)
+            break
+        _gather(bits, class_last, voxels, n, len(kept), x.view(np.uint32))
+        _prefetch_block(bits, class_last, voxel, len(kept), K)
+        _largest(x, top)
+        _exponentials(x, top, e, total, best)
         _logarithms(n, total, log_total)
-        _add_surprisal(x, n, e, total, log_total, surprisal)
+        _add_surprisal(x, top, e, total, log_total, surprisal)
         for i in range(n):
-            counts[best[i]] += 1
+            lanes[u64(i) % u64(LANES), u64(best[i])] += 1
+    counts += lanes.sum(0)
 
 
 @compiled()
-def _gather(bits: NDArray[Any], shift: int, voxels: NDArray[np.uint64], n: int, raw: NDArray[np.uint32]) -> None:
+def _rows(count: int) -> NDArray[np.float32]:
+    """(count, BLOCK) that begins with a line of the cache."""
+    memory = np.empty(count * BLOCK + LINE // 4, np.float32)
+    start = -memory.ctypes.data % LINE // 4
+    return memory[start : start + count * BLOCK].reshape(count, BLOCK)
+
+
+@compiled()
+def _next_voxels(kept: NDArray[np.bool_], voxel: int, stop: int, voxels: NDArray[np.uint64]) -> tuple[int, int]:
+    """Fill in the next voxels that count, the last one repeated; return how many there are, and where to go on."""
+    run = voxel + BLOCK <= stop
+    if run:
+        for i in range(BLOCK):
+            run &= kept[u64(voxel) + u64(i)]
+    if run:
+        for i in range(BLOCK):
+            voxels[i] = voxel + i
+        return BLOCK, voxel + BLOCK
+    n = 0
+    while n < BLOCK and voxel < stop:
+        voxels[n] = voxel
+        n += kept[u64(voxel)]
+        voxel += 1
+    if n > 0:
+        voxels[n:] = voxels[n - 1]
+    return n, voxel
+
+
+@compiled()
+def _gather(
+    bits: NDArray[Any], class_last: bool, voxels: NDArray[np.uint64], n: int, V: int, raw: NDArray[np.uint32]
+) -> None:
     """Logits of the voxels as float32 bits (K, n); of voxels side by side with vector instructions."""
-    first = voxels[0]
-    side_by_side = voxels[n - 1] - first == n - 1
-    for c in range(bits.shape[0]):
-        if side_by_side:
-            for i in range(n):
-                raw[c, i] = np.uint32(bits[c, first + np.uint64(i)]) << np.uint32(shift)
-        else:
-            for i in range(n):
-                raw[c, i] = np.uint32(bits[c, voxels[i]]) << np.uint32(shift)
+    K, first = len(raw), voxels[0]
+    scale = u32(1) if bits.itemsize == 4 else u32(2**16)
+    if class_last:
+        tiled = K - K % TILE
+        for c in range(0, tiled, TILE):
+            for i in range(0, BLOCK, TILE):
+                transpose_tile(bits, K, voxels, raw, c, i)
+        for c in range(tiled, K):
+            for i in range(BLOCK):
+                raw[c, i] = u32(bits[voxels[i] * u64(K) + u64(c)]) * scale
+    elif n == BLOCK and voxels[n - 1] - first == n - 1:
+        for c in range(K):
+            for i in range(BLOCK):
+                raw[c, i] = u32(bits[u64(c * V) + first + u64(i)]) * scale
+    else:
+        for c in range(K):
+            for i in range(BLOCK):
+                raw[c, i] = u32(bits[u64(c * V) + voxels[i]]) * scale
 
 
 @compiled()
-def _largest(x: NDArray[np.float32], n: int, top: NDArray[np.float32], best: NDArray[np.int32]) -> None:
-    """The largest logit of each voxel, and the first class that has it."""
-    top[:n], best[:n] = x[0, :n], 0
+def _prefetch_block(bits: NDArray[Any], class_last: bool, voxel: int, V: int, K: int) -> None:
+    """Have the next block's logits fetched while this one is worked on: classes lie too far apart to be foreseen."""
+    step = LINE // bits.itemsize
+    if voxel + BLOCK > V:
+        return
+    if class_last:
+        for place in range(voxel * K, (voxel + BLOCK) * K, step):
+            prefetch(bits, place)
+    else:
+        for c in range(K):
+            for place in range(c * V + voxel, c * V + voxel + BLOCK, step):
+                prefetch(bits, place)
+
+
+@compiled()
+def _largest(x: NDArray[np.float32], top: NDArray[np.float32]) -> None:
+    """The largest logit of each voxel."""
+    for i in range(BLOCK):
+        top[i] = x[0, i]
     for c in range(1, x.shape[0]):
-        for i in range(n):
-            larger = x[c, i] > top[i]
-            top[i] = x[c, i] if larger else top[i]
-            best[i] = i32(c) if larger else best[i]
+        for i in range(BLOCK):
+            top[i] = max(top[i], x[c, i])
 
 
 @compiled()
 def _exponentials(
-    x: NDArray[np.float32], n: int, top: NDArray[np.float32], e: NDArray[np.float32], total: NDArray[np.float32]
+    x: NDArray[np.float32],
+    top: NDArray[np.float32],
+    e: NDArray[np.float32],
+    total: NDArray[np.float32],
+    best: NDArray[np.int32],
 ) -> None:
-    """Subtract the largest logit from x; e = exp(x), and its total over the classes."""
-    total[:n] = 0
+    """Find e = exp(x - top), its total over the classes, and the first class that has the largest logit."""
+    last = i32(len(x) - 1)
+    for i in range(BLOCK):
+        total[i], best[i] = 0, last
     for c in range(x.shape[0]):
-        for i in range(n):
-            x[c, i] -= top[i]
-            e[c, i] = _exp(x[c, i])
+        for i in range(BLOCK):
+            below = x[c, i] - top[i]
+            e[c, i] = _exp(below)
             total[i] += e[c, i]
+            best[i] = min(best[i], i32(c) if below == f32(0) else last)
 
 
 @compiled()
 def _logarithms(n: int, total: NDArray[np.float32], log_total: NDArray[np.float32]) -> None:
-    for i in range(n):
+    """Logarithm of the total, and its inverse in place: 0 for what is no voxel of its own."""
+    for i in range(BLOCK):
         log_total[i] = _log(total[i])
+        total[i] = f32(1) / total[i]
+    total[n:] = 0
 
 
 @compiled("contract", "nsz", "reassoc")
 def _add_surprisal(
     x: NDArray[np.float32],
-    n: int,
+    top: NDArray[np.float32],
     e: NDArray[np.float32],
-    total: NDArray[np.float32],
+    inverse: NDArray[np.float32],
     log_total: NDArray[np.float32],
     surprisal: NDArray[np.float64],
 ) -> None:
-    """-p log p = e / total * (log total - x), for every class; ``total`` is inverted in place."""
-    total[:n] = 1 / total[:n]
+    """-p log p with p = e / total, for every class."""
     for c in range(x.shape[0]):
         block = f32(0)
-        for i in range(n):
-            block += e[c, i] * total[i] * (log_total[i] - x[c, i])
+        for i in range(BLOCK):
+            block += e[c, i] * inverse[i] * _minus_log_p(x[c, i], top[i], log_total[i])
         surprisal[c] += block
+
+
+@compiled()
+def _minus_log_p(x: np.float32, top: np.float32, log_total: np.float32) -> np.float32:
+    """Large logits cancel out first: a function of its own, so that this is not rearranged."""
+    return log_total - (x - top)
 
 
 @compiled("contract", "nsz")
 def _exp(x: np.float32) -> np.float32:
     """exp(x) for x <= 0; 0 below -87, where float32 comes to its end.
 
-    2^n exp(r) with |r| <= log(2) / 2; log(2) is subtracted in two parts, the first of which has few digits.
+    2^n exp(r) with |r| <= log(2) / 2; log(2) is subtracted in two parts, the first of which has few digits. The lowest
+    bits of n + 1.5 * 2^23 are those of n; the polynomial is the best of its degree, given its first two terms.
     """
-    n = i32(x * f32(1.44269504) - f32(0.5))
-    r = (x - f32(n) * f32(0.693359375)) + f32(n) * f32(2.12194440e-4)
-    y = f32(1.9875691500e-4)
-    y = y * r + f32(1.3981999507e-3)
-    y = y * r + f32(8.3334519073e-3)
-    y = y * r + f32(4.1665795894e-2)
-    y = y * r + f32(1.6666665459e-1)
-    y = y * r + f32(5.0000001201e-1)
-    y = y * (r * r) + r + f32(1)
-    power = i32((n + i32(127)) << i32(23)).view(np.float32)
-    return y * power if x >= f32(-87) else f32(0)
+    shifted = x * f32(1.44269504) + f32(1.5 * 2**23)
+    n = shifted - f32(1.5 * 2**23)
+    r = (x - n * f32(0.693359375)) + n * f32(2.12194440e-4)
+    y = f32(1.3814553746e-3)
+    y = y * r + f32(8.3687452141e-3)
+    y = y * r + f32(4.1668390297e-2)
+    y = y * r + f32(1.6666520397e-1)
+    y = y * r + f32(4.9999993435e-1)
+    y = y * r + f32(1)
+    y = y * r + f32(1)
+    power = i32(f32(y).view(np.int32) + i32(f32(shifted).view(np.int32) << i32(23)))
+    return i32(power if x >= f32(-87) else i32(0)).view(np.float32)
 
 
 @compiled("contract", "nsz")

@@ -18,6 +18,7 @@ SMALL = {
     "loop.cycles": "2",
     "loop.seed_size": "2",
     "loop.budget": "2",
+    "loader.samples_per_epoch": "4",
     "trainer.max_epochs": "1",
     "trainer.progress_bar": "false",
     "trainer.accelerator": "cpu",

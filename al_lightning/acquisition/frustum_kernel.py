@@ -1,0 +1,60 @@
+"""Which voxels project into an image, as machine code: the sums of `visibility` without a tensor for each of them.
+
+Shape letters: N cameras of all samples, X Y Z voxels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from al_lightning.acquisition.compiled import compiled
+
+
+def centers_in_images(projections: Tensor, centers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """Whether the centres of voxels lie in front of a camera and in its image; as `visibility` finds, bit by bit.
+
+    Args:
+        projections: (N, 3, 4) float64, points to (u d, v d, d) with the depth d; on the CPU.
+        centers: (X,), (Y,), (Z,) float64.
+        size: height and width of the images, pixels.
+
+    Returns:
+        (N, X, Y, Z) bool.
+    """
+    inside = torch.empty((len(projections), *(len(axis) for axis in centers)), dtype=torch.bool)
+    x, y, z = (axis.numpy() for axis in centers)
+    for camera, projection in enumerate(projections.numpy()):
+        _project(x, y, z, float(size[0]), float(size[1]), projection, inside[camera].numpy())
+    return inside
+
+
+@compiled()
+def _project(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    z: NDArray[np.float64],
+    height: float,
+    width: float,
+    projection: NDArray[np.float64],
+    inside: NDArray[np.bool_],
+) -> None:
+    """Fill in inside (X, Y, Z) of a camera (3, 4)."""
+    along_z = np.empty((3, len(z)))
+    for row in range(3):
+        for k in range(len(z)):
+            along_z[row, k] = projection[row, 2] * z[k]
+    for i in range(len(x)):
+        u_x = projection[0, 0] * x[i] + projection[0, 3]
+        v_x = projection[1, 0] * x[i] + projection[1, 3]
+        depth_x = projection[2, 0] * x[i] + projection[2, 3]
+        for j in range(len(y)):
+            u_xy, v_xy = u_x + projection[0, 1] * y[j], v_x + projection[1, 1] * y[j]
+            depth_xy = depth_x + projection[2, 1] * y[j]
+            for k in range(len(z)):
+                u, v, depth = u_xy + along_z[0, k], v_xy + along_z[1, k], depth_xy + along_z[2, k]
+                inside[i, j, k] = (u >= 0) & (u < width * depth) & (v >= 0) & (v < height * depth)
