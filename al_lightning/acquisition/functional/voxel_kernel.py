@@ -11,7 +11,6 @@ most 2e-7 off, relatively; the logarithm is that of the Cephes library.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,8 +51,17 @@ def class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tens
     kept = np.ones(V, dtype=bool) if mask is None else mask.numpy()
     starts = range(0, V, CHUNK)
     counts, surprisal = np.zeros((len(starts), K), dtype=np.int64), np.zeros((len(starts), K))
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        list(pool.map(partial(_chunk, bits, class_last, kept), starts, counts, surprisal))
+    chunks = iter(list(zip(starts, counts, surprisal, strict=True)))
+
+    def work() -> None:
+        for chunk in chunks:
+            _chunk(bits, class_last, kept, *chunk)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # this thread works, too: a new one takes time to start
+        others = [pool.submit(work) for _ in range(torch.get_num_threads() - 1)]
+        work()
+    for other in others:
+        other.result()
     return torch.from_numpy(counts.sum(0)), torch.from_numpy(surprisal.sum(0))
 
 
@@ -78,9 +86,9 @@ def _chunk(
         if n == 0:
             break
         _gather(bits, class_last, voxels, n, len(kept), x.view(np.uint32))
-        _prefetch_block(bits, class_last, voxel, len(kept), K)
+        after, apart = (voxel * K, BLOCK) if class_last else (voxel, len(kept))  # in the next block
         _largest(x, top)
-        _exponentials(x, top, e, total, best)
+        _exponentials(x, top, e, total, best, bits, after, apart)
         _logarithms(n, total, log_total)
         _add_surprisal(x, top, e, total, log_total, surprisal)
         for i in range(n):
@@ -143,21 +151,6 @@ def _gather(
 
 
 @compiled()
-def _prefetch_block(bits: NDArray[Any], class_last: bool, voxel: int, V: int, K: int) -> None:
-    """Have the next block's logits fetched while this one is worked on: classes lie too far apart to be foreseen."""
-    step = LINE // bits.itemsize
-    if voxel + BLOCK > V:
-        return
-    if class_last:
-        for place in range(voxel * K, (voxel + BLOCK) * K, step):
-            prefetch(bits, place)
-    else:
-        for c in range(K):
-            for place in range(c * V + voxel, c * V + voxel + BLOCK, step):
-                prefetch(bits, place)
-
-
-@compiled()
 def _largest(x: NDArray[np.float32], top: NDArray[np.float32]) -> None:
     """The largest logit of each voxel."""
     for i in range(BLOCK):
@@ -174,12 +167,21 @@ def _exponentials(
     e: NDArray[np.float32],
     total: NDArray[np.float32],
     best: NDArray[np.int32],
+    bits: NDArray[Any],
+    after: int,
+    apart: int,
 ) -> None:
-    """Find e = exp(x - top), its total over the classes, and the first class that has the largest logit."""
+    """Find e = exp(x - top), its total over the classes, and the first class that has the largest logit.
+
+    Meanwhile the next block is fetched, whose places the processor does not foresee: BLOCK numbers a class, `apart`
+    from one class to the next, from `after` on. All at once would have to wait; what lies beyond the end does no harm.
+    """
     last = i32(len(x) - 1)
     for i in range(BLOCK):
         total[i], best[i] = 0, last
     for c in range(x.shape[0]):
+        for place in range(after + c * apart, after + c * apart + BLOCK, LINE // bits.itemsize):
+            prefetch(bits, place)
         for i in range(BLOCK):
             below = x[c, i] - top[i]
             e[c, i] = _exp(below)
