@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -232,3 +237,29 @@ def test_refusals(dtype):
                 voxel_statistics(view)
     with pytest.raises(ValueError, match="position 0 are not finite, or too large"):
         voxel_statistics(torch.tensor([3e38, -3e38]).view(1, 2, 1))
+
+
+BITS_OF_SUMS = """
+import torch
+from al_lightning.acquisition.functional.voxel_kernel import class_sums
+logits = 4 * torch.randn(18, 3_000, generator=torch.Generator().manual_seed(0))
+for part in (logits, logits.t().contiguous().t(), logits.bfloat16()):
+    print([value.hex() for value in class_sums(part)[1].tolist()])
+"""
+
+
+def test_the_process_that_compiles_finds_the_same_bits_as_those_after_it(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", BITS_OF_SUMS],
+            env=environment,
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert "0x" in found[0]
+    assert found[0] == found[1]

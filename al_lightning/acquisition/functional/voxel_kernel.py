@@ -198,7 +198,7 @@ def _logarithms(n: int, total: NDArray[np.float32], log_total: NDArray[np.float3
     total[n:] = 0
 
 
-@compiled("contract", "nsz", "reassoc")
+@compiled("contract", "nsz", "reassoc", inline=True)
 def _add_surprisal(
     x: NDArray[np.float32],
     top: NDArray[np.float32],
