@@ -60,6 +60,7 @@ def test_rotated_suppression():
     expected = suppress_rotated(rows, scores, 0.3)
     assert 10 < len(expected) < 60
     assert mmcv.ops.nms_rotated(rows, scores, 0.3)[1].tolist() == expected.tolist()
+    assert mmcv.ops.nms_rotated(boxes(1).repeat(4, 1), torch.tensor([0.2, 0.9, 0.5, 0.7]), 0.5)[1].tolist() == [1]
 
 
 @on_stand_in  # the compiled operator minds labels on CUDA alone
@@ -109,6 +110,9 @@ def test_boxes_of_mmdet3d_find_their_points():
     assert found.points_in_boxes_all(points).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]
     assert found.points_in_boxes_part(points).tolist() == [0, 0, 2, -1]
     assert found[:0].points_in_boxes_part(points).tolist() == [-1] * 4
+    cpu = mmcv.ops.points_in_boxes_cpu(points[None], rows[None])
+    assert cpu[0].tolist() == found.points_in_boxes_all(points).tolist()
+    torch.testing.assert_close(found.overlaps(found, found).diagonal(), torch.ones(3))
 
 
 def test_suppression_in_a_detectors_head():
