@@ -59,7 +59,7 @@ def _compare(name: str, summarize: Callable[[int], Summary], infer: Callable[[],
     summarize(2)
     few, many = (2, 6)
     growth = (peak_bytes(lambda: summarize(many)) - peak_bytes(lambda: summarize(few))) / (many - few)
-    ours, peer = interleaved(lambda: summarize(1), infer, rounds=5 if full else 3)
+    ours, peer = interleaved(lambda: summarize(1), infer, rounds=15 if full else 3)
     return Result(
         name, ours, peer, "inference alone", f"{ours / peer - 1:+.1%}; peak memory {growth / 2**20:+.1f} MiB a frame"
     )

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.acquisition.compiled import compiled
+from al_lightning.compiled import compiled, in_parallel
 
 
 def centers_in_images(projections: Tensor, centers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
@@ -28,8 +28,8 @@ def centers_in_images(projections: Tensor, centers: Sequence[Tensor], size: tupl
     """
     inside = torch.empty((len(projections), *(len(axis) for axis in centers)), dtype=torch.bool)
     x, y, z = (axis.numpy() for axis in centers)
-    for camera, projection in enumerate(projections.numpy()):
-        _project(x, y, z, float(size[0]), float(size[1]), projection, inside[camera].numpy())
+    cameras = zip(projections.numpy(), inside.numpy(), strict=True)
+    in_parallel(lambda camera: _project(x, y, z, float(size[0]), float(size[1]), *camera), cameras)
     return inside
 
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from al_lightning.acquisition.compiled import compiled
+from al_lightning.compiled import compiled
 
 Doubles: TypeAlias = NDArray[np.float64]
 Booleans: TypeAlias = NDArray[np.bool_]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from al_lightning.acquisition.functional import uncertainty_shares, voxel_statistics
+from al_lightning.acquisition.occupied_kernel import occupied_voxels
+from al_lightning.acquisition.threads import one_thread
 from al_lightning.acquisition.visibility import frustum_visibility
 from al_lightning.types import (
     IGNORE,
@@ -132,7 +134,8 @@ class VoxelSummarizer:
             raise ValueError(f"logits {tuple(logits.shape)} do not fit the grid {self.grid.shape}")
         mask = self._mask(batch, prediction)
         if mask is not None:
-            unseen = ~mask.flatten(1).any(1)
+            with one_thread():
+                unseen = ~mask.flatten(1).any(1)
             if bool(unseen.any()):
                 rows = batch.index[unseen.to(batch.index.device)].tolist()
                 raise ValueError(f"visibility '{self.visibility}' holds no voxel for dataset rows {rows}")
@@ -208,6 +211,4 @@ class VoxelSummarizer:
             raise ValueError(
                 f"free_class must be one of the {classes} classes of the prediction, got {self.free_class}"
             )
-        # max finds the first maximum as argmax does, several times faster along this axis.
-        occupied = prediction.logits.detach().max(1).indices != self.free_class
-        return frustum_visibility(occupied, self.grid, batch.inputs)
+        return frustum_visibility(occupied_voxels(prediction.logits, self.free_class), self.grid, batch.inputs)

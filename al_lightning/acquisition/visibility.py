@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,18 +35,22 @@ def in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     Returns:
         (B, N, X, Y, Z) bool.
     """
+    return _in_frustum(grid, inputs).to(inputs.bda.device)
+
+
+def _in_frustum(grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
+    """That on the CPU."""
     projection = _projection(inputs)
     height, width = inputs.images.shape[-2:]
-    find = centers_in_images if projection.device.type == "cpu" else together_in_images
-    inside = find(projection.flatten(0, 1), _center_axes(grid), (height, width))
+    inside = centers_in_images(projection.flatten(0, 1), _center_axes(grid), (height, width))
     return inside.view(*projection.shape[:2], *grid.shape)
 
 
 @one_thread()
 def together_in_images(projections: Tensor, centers: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """What `frustum_kernel.centers_in_images` finds, on any device: the reference of that kernel."""
+    """What `frustum_kernel.centers_in_images` finds: the reference of that kernel."""
     height, width = size
-    x, y, z = (axis.to(projections) for axis in centers)
+    x, y, z = centers
     inside = []
     for matrix in projections:
         # (u d, v d, d) is affine in the centre: a sum over the axes. Without dividing by the depth d, the bounds
@@ -58,6 +63,9 @@ def together_in_images(projections: Tensor, centers: Sequence[Tensor], size: tup
 def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) -> Tensor:
     """Whether at least one camera sees a voxel: it lies in the camera's frustum and in its line of sight.
 
+    This is found on the CPU whatever the device of ``occupied``. On a GPU, following all lines of sight together would
+    be 10,000 to 20,000 operations of a few voxels each for a sample of Occ3D, and one wait for the device a step.
+
     Args:
         occupied: (B, X, Y, Z) bool, voxels that block the view.
         grid: the voxels, in the augmented ego frame.
@@ -69,24 +77,17 @@ def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) 
     Raises:
         ValueError: ``occupied`` does not have the shape of the grid.
     """
+    _check_shape(occupied, grid)
     cameras = _to_voxels(grid, _camera_poses(inputs)[..., :3, 3])
-    visible = torch.empty_like(occupied)
-    for sample, frustum in enumerate(in_frustum(grid, inputs)):
-        _check_shape(occupied[sample], grid)
-        visible[sample] = _seen(occupied[sample], frustum, cameras[sample])
-    return visible
-
-
-def _seen(occupied: Tensor, frustum: Tensor, cameras: Tensor) -> Tensor:
-    """Voxels (X, Y, Z) in the frustum (N, X, Y, Z) and line of sight of at least one camera (N, 3), in voxel units."""
-    if occupied.device.type == "cpu":
-        return seen_by_cameras(occupied, frustum, cameras, TOUCH)
-    return together_seen_by_cameras(occupied, frustum, cameras)
+    samples = zip(occupied.cpu(), _in_frustum(grid, inputs), cameras, strict=True)
+    # NumPy's copy: that of torch wakes threads, which then keep the processor from what comes next.
+    seen = np.stack([seen_by_cameras(*sample, TOUCH).numpy() for sample in samples])
+    return torch.from_numpy(seen).to(occupied.device)
 
 
 @one_thread()
 def together_seen_by_cameras(occupied: Tensor, frustum: Tensor, cameras: Tensor) -> Tensor:
-    """What `sight_kernel.seen_by_cameras` finds, all voxels together, on any device: the reference of that kernel."""
+    """What `sight_kernel.seen_by_cameras` finds, all voxels together: the reference of that kernel."""
     rays = frustum.nonzero()  # (R, 4): camera, x, y, z
     seen = rays[_in_sight(occupied, rays[:, 1:], cameras[rays[:, 0]])]
     visible = torch.zeros_like(occupied)
@@ -95,24 +96,27 @@ def together_seen_by_cameras(occupied: Tensor, frustum: Tensor, cameras: Tensor)
 
 
 def _check_shape(occupied: Tensor, grid: VoxelGrid) -> None:
-    if occupied.shape != grid.shape or occupied.dtype != torch.bool:
+    if occupied.shape[1:] != grid.shape or occupied.dtype != torch.bool:
         raise ValueError(
-            f"occupied must be bool of the grid's shape {grid.shape}, got {occupied.dtype} {tuple(occupied.shape)}"
+            f"occupied must be bool of the grid's shape {grid.shape}, got {occupied.dtype} {tuple(occupied.shape[1:])}"
         )
 
 
 def _camera_poses(inputs: CameraInputs) -> Tensor:
-    """Camera frame to augmented ego frame (B, N, 4, 4) float64."""
-    return inputs.bda.double()[:, None] @ inputs.camera2ego.double()
+    """Camera frame to augmented ego frame (B, N, 4, 4) float64, on the CPU."""
+    return inputs.bda.cpu().double()[:, None] @ inputs.camera2ego.cpu().double()
 
 
 def _projection(inputs: CameraInputs) -> Tensor:
-    """Augmented ego frame to (u d, v d, d) with d the depth and u, v a pixel of the network's input, (B, N, 3, 4)."""
-    augmentation = torch.eye(3, dtype=torch.float64).repeat(*inputs.intrinsics.shape[:2], 1, 1).to(inputs.bda.device)
+    """Augmented ego frame to (u d, v d, d) with d the depth and u, v a pixel of the network's input, (B, N, 3, 4).
+
+    Of small matrices, and on the CPU, so that all devices find the same.
+    """
+    augmentation = torch.eye(3, dtype=torch.float64).repeat(*inputs.intrinsics.shape[:2], 1, 1)
     augmentation[..., :2, :2] = inputs.post_rotation[..., :2, :2]
     augmentation[..., :2, 2] = inputs.post_translation[..., :2]
     ego_to_camera: Tensor = torch.linalg.inv(_camera_poses(inputs))[..., :3, :]
-    return augmentation @ inputs.intrinsics.double() @ ego_to_camera
+    return augmentation @ inputs.intrinsics.cpu().double() @ ego_to_camera
 
 
 def _center_axes(grid: VoxelGrid) -> list[Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 from numba import vectorize
 from numpy.typing import NDArray
 
-from al_lightning.acquisition.compiled import compiled
+from al_lightning.compiled import compiled
 
 Doubles: TypeAlias = NDArray[np.float64]
 Singles: TypeAlias = NDArray[np.float32]

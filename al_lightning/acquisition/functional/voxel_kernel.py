@@ -10,7 +10,6 @@ most 2e-7 off, relatively; the logarithm is that of the Cephes library.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from al_lightning.acquisition.compiled import compiled
 from al_lightning.acquisition.functional.register_kernel import TILE, prefetch, transpose_tile
+from al_lightning.compiled import compiled, in_parallel
 
 BITS = {torch.float32: (torch.int32, np.uint32), torch.bfloat16: (torch.int16, np.uint16)}
 """dtypes that the kernel reads, with integers of their size; a bfloat16 is the upper half of a float32."""
@@ -51,17 +50,8 @@ def class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tens
     kept = np.ones(V, dtype=bool) if mask is None else mask.numpy()
     starts = range(0, V, CHUNK)
     counts, surprisal = np.zeros((len(starts), K), dtype=np.int64), np.zeros((len(starts), K))
-    chunks = iter(list(zip(starts, counts, surprisal, strict=True)))
-
-    def work() -> None:
-        for chunk in chunks:
-            _chunk(bits, class_last, kept, *chunk)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # this thread works, too: a new one takes time to start
-        others = [pool.submit(work) for _ in range(torch.get_num_threads() - 1)]
-        work()
-    for other in others:
-        other.result()
+    chunks = zip(starts, counts, surprisal, strict=True)
+    in_parallel(lambda chunk: _chunk(bits, class_last, kept, *chunk), chunks)
     return torch.from_numpy(counts.sum(0)), torch.from_numpy(surprisal.sum(0))
 
 

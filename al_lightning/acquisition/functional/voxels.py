@@ -68,7 +68,11 @@ def voxel_statistics(
         raise ValueError(f"the class left out must be one of {logits.shape[1]}, got {without}")
     sums = [_sample_sums(position, logits, mask) for position in range(len(logits))]
     counts, surprisal = (torch.stack(values) for values in zip(*sums, strict=True))
-    contribution = surprisal / counts.sum(1, keepdim=True)
+    visible = counts.sum(1, keepdim=True)
+    if not bool(visible.all()):
+        positions = (visible[:, 0] == 0).nonzero()[:, 0].tolist()
+        raise ValueError(f"mask holds no voxel for the samples at positions {positions}")
+    contribution = surprisal / visible
     if without is not None:
         counts[:, without] = 0
     counted = counts.sum(1, keepdim=True)
@@ -142,9 +146,6 @@ def _check(logits: Tensor, mask: Tensor | None) -> None:
             f"mask must be bool of shape (B, *grid) = {(len(logits), *logits.shape[2:])}, "
             f"got {mask.dtype} of shape {tuple(mask.shape)}"
         )
-    empty = ~mask.flatten(1).any(1)
-    if bool(empty.any()):
-        raise ValueError(f"mask holds no voxel for the samples at positions {empty.nonzero()[:, 0].tolist()}")
 
 
 def _dtype(logits: Tensor) -> torch.dtype:

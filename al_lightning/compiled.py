@@ -1,13 +1,16 @@
-"""Compilation of loops, with their types kept for the type checker."""
+"""Loops as machine code, on all threads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
+import torch
 from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def compiled(*fastmath: str, inline: bool = False) -> Callable[[F], F]:
@@ -24,3 +27,18 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[F], F]:
     """
     options = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": set(fastmath), "forceinline": inline}
     return cast("Callable[[F], F]", njit(**options))
+
+
+def in_parallel(work: Callable[[T], object], items: Iterable[T]) -> None:
+    """Work on items with as many threads as torch has; this thread works, too, since a new one takes time to start."""
+    shared = iter(list(items))
+
+    def take() -> None:
+        for item in shared:
+            work(item)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        others = [pool.submit(take) for _ in range(torch.get_num_threads() - 1)]
+        take()
+    for other in others:
+        other.result()
