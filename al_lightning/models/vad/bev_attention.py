@@ -8,7 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from al_lightning.models.vad.deformable import initialize_projection, initialize_sampling, read_points
+from al_lightning.models.vad.deformable import initialize_projection, initialize_sampling, read_around
+from al_lightning.models.vad.dropout import Dropout
+from al_lightning.models.vad.linear import Linear
 from al_lightning.models.vad.projection import CameraView
 
 SLOTS = 2
@@ -28,11 +30,11 @@ class TemporalSelfAttention(nn.Module):
     def __init__(self, dims: int, heads: int, dropout: float, points: int = 4) -> None:
         super().__init__()
         self.layout = (heads, SLOTS, points)
-        self.sampling_offsets = nn.Linear(SLOTS * dims, heads * SLOTS * points * 2)
-        self.attention_weights = nn.Linear(SLOTS * dims, heads * SLOTS * points)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
-        self.dropout = nn.Dropout(dropout)
+        self.sampling_offsets = Linear(SLOTS * dims, heads * SLOTS * points * 2)
+        self.attention_weights = Linear(SLOTS * dims, heads * SLOTS * points)
+        self.value_proj = Linear(dims, dims)
+        self.output_proj = Linear(dims, dims)
+        self.dropout = Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Official initialization."""
@@ -40,10 +42,10 @@ class TemporalSelfAttention(nn.Module):
         initialize_projection(self.value_proj)
         initialize_projection(self.output_proj)
 
-    def forward(
+    def read(
         self, query: Tensor, query_pos: Tensor, slots: Tensor, shape: tuple[int, int], reference: Tensor
     ) -> Tensor:
-        """Attend.
+        """What the cells read, before dropout.
 
         Args:
             query: (B, Q, C).
@@ -55,25 +57,23 @@ class TemporalSelfAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        B, Q, C = query.shape
-        heads = self.layout[0]
+        B, Q, _ = query.shape
         both = torch.cat((slots[:, 0], query + query_pos), dim=-1)
-        extent = query.new_tensor((shape[1], shape[0]))
-        offsets = self.sampling_offsets(both).view(B, Q, *self.layout, 2) / extent
-        # Each slot has its own softmax over its points.
-        weights = self.attention_weights(both).view(B, Q, *self.layout).softmax(dim=-1)
-        locations = reference[:, :, None, None, None] + offsets
-        values = self.value_proj(slots).view(B * SLOTS, Q, heads, -1)
-        per_slot = read_points(
-            values, shape, locations.movedim(3, 1).flatten(0, 1), weights.movedim(3, 1).flatten(0, 1)
-        )
-        read = per_slot.view(B, SLOTS, Q, C).mean(dim=1)
-        out: Tensor = self.dropout(self.output_proj(read)) + query
+        offsets = self.sampling_offsets(both).view(B, Q, *self.layout, 2)
+        scores = self.attention_weights(both).view(B, Q, *self.layout)  # weights of a slot's points add up to 1
+        values = self.value_proj(slots).view(B, SLOTS, Q, self.layout[0], -1)
+        anchors = reference[:, None, :, None].expand(-1, SLOTS, -1, -1, -1)
+        out: Tensor = self.output_proj(read_around(values, shape, anchors, offsets, scores) / SLOTS)
+        return out
+
+    def forward(self, query: Tensor, read: Tensor) -> Tensor:
+        """Query (B, Q, C) with what it `read`."""
+        out: Tensor = self.dropout(read) + query
         return out
 
 
 class CameraAttention(nn.Module):
-    """Every cell reads one camera's features around its projected heights; named ``deformable_attention``.
+    """Every cell reads the features of the cameras that see it around its projected heights.
 
     Args:
         dims: C.
@@ -84,35 +84,23 @@ class CameraAttention(nn.Module):
     def __init__(self, dims: int, heads: int, points: int = 8) -> None:
         super().__init__()
         self.layout = (heads, points)
-        self.sampling_offsets = nn.Linear(dims, heads * points * 2)
-        self.attention_weights = nn.Linear(dims, heads * points)
-        self.value_proj = nn.Linear(dims, dims)
+        self.sampling_offsets = Linear(dims, heads * points * 2)
+        self.attention_weights = Linear(dims, heads * points)
+        self.value_proj = Linear(dims, dims)
 
     def reset_parameters(self) -> None:
         """Official initialization."""
         initialize_sampling(self.sampling_offsets, self.attention_weights, *self.layout)
         initialize_projection(self.value_proj)
 
-    def forward(self, query: Tensor, features: Tensor, shape: tuple[int, int], anchors: Tensor) -> Tensor:
-        """Attend; B counts cameras here.
-
-        Args:
-            query: (B, Q, C).
-            features: (B, H * W, C).
-            shape: (H, W).
-            anchors: (B, Q, Z, 2) where the heights lie in the image, fractions of its width and height.
-
-        Returns:
-            (B, Q, C), nothing added.
-        """
+    def forward(self, query: Tensor, features: Tensor, shape: tuple[int, int], view: CameraView) -> Tensor:
+        """Arguments as of `SpatialCrossAttention.forward`; the sum over the cameras (B, Q, C), nothing added."""
         B, Q, _ = query.shape
         heads, points = self.layout
-        extent = query.new_tensor((shape[1], shape[0]))
-        offsets = self.sampling_offsets(query).view(B, Q, heads, -1, anchors.shape[2], 2) / extent
-        weights = self.attention_weights(query).view(B, Q, heads, points).softmax(dim=-1)
-        locations = (anchors[:, :, None, None] + offsets).view(B, Q, heads, points, 2)
-        values = self.value_proj(features).view(*features.shape[:2], heads, -1)
-        return read_points(values, shape, locations, weights)
+        offsets = self.sampling_offsets(query).view(B, Q, heads, 1, points, 2)
+        scores = self.attention_weights(query).view(B, Q, heads, 1, points)
+        values = self.value_proj(features).view(*features.shape[:3], heads, -1)
+        return read_around(values, shape, view.anchors, offsets, scores, view.cells, view.seen)
 
 
 class SpatialCrossAttention(nn.Module):
@@ -126,9 +114,9 @@ class SpatialCrossAttention(nn.Module):
 
     def __init__(self, dims: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.deformable_attention = CameraAttention(dims, heads)
-        self.output_proj = nn.Linear(dims, dims)
+        self.output_proj = Linear(dims, dims)
 
     def reset_parameters(self) -> None:
         """Official initialization."""
@@ -146,14 +134,7 @@ class SpatialCrossAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        B, N = features.shape[:2]
-        cells = view.cells[..., None]  # (B, N, S, 1): only the cells that a camera sees are worth its while
-        queries = query[:, None].expand(-1, N, -1, -1).gather(2, cells.expand(-1, -1, -1, query.shape[-1]))
-        read = self.deformable_attention(
-            queries.flatten(0, 1), features.flatten(0, 1), shape, view.anchors.flatten(0, 1)
-        )
-        read = read.view_as(queries) * view.seen[..., None]
-        total = read.new_zeros(B, N, *query.shape[1:]).scatter(2, cells.expand_as(read), read).sum(dim=1)
+        total = self.deformable_attention(query, features, shape, view)
         # Cells that no camera sees still get the bias of the projection.
         out: Tensor = self.dropout(self.output_proj(total / view.cameras[..., None])) + query
         return out

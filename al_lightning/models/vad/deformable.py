@@ -2,7 +2,8 @@
 
 Locations are fractions of the map's width and height, (0, 0) its top left corner.
 
-Shape letters: B maps, H W their cells, Q queries, h heads, d channels of a head, P points.
+Shape letters: B samples, M maps of each, H W cells of a map, Q queries, S of them near a map, Z anchors of one there,
+h heads, d channels of a head, P points.
 """
 
 from __future__ import annotations
@@ -13,12 +14,67 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from al_lightning.models.vad.dropout import Dropout
+from al_lightning.models.vad.linear import Linear, fused
+from al_lightning.models.vad.reading_kernel import read_beside
+
+
+def read_around(
+    values: Tensor,
+    shape: tuple[int, int],
+    anchors: Tensor,
+    offsets: Tensor,
+    scores: Tensor,
+    queries: Tensor | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
+    """Every query reads points around its anchors in the maps and sums them up, over the maps as well.
+
+    Float32 on the CPU goes through `read_beside` where no gradient is wanted, all else through `read_points`.
+
+    Args:
+        values: (B, M, H * W, h, d) feature maps, row by row.
+        shape: (H, W).
+        anchors: (B, M, S, Z, 2) = (x, y); point p lies beside anchor p mod Z.
+        offsets: (B, Q, h, M, P, 2) from the anchors, in cells; or (B, Q, h, 1, P, 2), the same in all maps.
+        scores: (B, Q, h, M, P) or (B, Q, h, 1, P); points weigh as the softmax of P says.
+        queries: (B, M, S) int64, whose anchors they are, none twice in a map; None for those of all queries in order.
+        near: (B, M, S) bool, the others are not looked at; None for all.
+
+    Returns:
+        (B, Q, h * d).
+    """
+    if fused(values, anchors, offsets, scores):
+        return read_beside(values, shape, anchors, offsets, scores, queries, near)
+    B, M = values.shape[:2]
+    Q = offsets.shape[1]
+    offsets = (offsets / anchors.new_tensor((shape[1], shape[0]))).movedim(3, 1).expand(-1, M, -1, -1, -1, -1)
+    weights = scores.softmax(dim=-1).movedim(3, 1).expand(-1, M, -1, -1, -1)
+    if queries is not None:
+        offsets, weights = _pick(offsets, queries), _pick(weights, queries)
+    if near is not None:
+        weights = weights * near[..., None, None]
+    repeated = anchors.repeat(1, 1, 1, offsets.shape[-2] // anchors.shape[3], 1)
+    locations = repeated[:, :, :, None] + offsets
+    read = read_points(values.flatten(0, 1), shape, locations.flatten(0, 1), weights.flatten(0, 1))
+    read = read.view(B, M, *read.shape[1:])
+    if queries is not None:
+        places = queries[..., None].expand_as(read)
+        read = read.new_zeros(B, M, Q, read.shape[-1]).scatter(2, places, read)
+    total: Tensor = read.sum(dim=1)
+    return total
+
+
+def _pick(x: Tensor, queries: Tensor) -> Tensor:
+    """(B, M, Q, ...) to (B, M, S, ...)."""
+    return x.gather(2, queries.view(*queries.shape, *(1,) * (x.dim() - 3)).expand(-1, -1, -1, *x.shape[3:]))
+
 
 def read_points(values: Tensor, shape: tuple[int, int], locations: Tensor, weights: Tensor) -> Tensor:
     """Weighted sum of bilinear samples; outside of the map lie zeros.
 
     Args:
-        values: (B, H * W, h, d) feature maps, row by row.
+        values: (B, H * W, h, d) feature maps, row by row; here B counts maps.
         shape: (H, W).
         locations: (B, Q, h, P, 2) = (x, y).
         weights: (B, Q, h, P).
@@ -73,11 +129,11 @@ class DeformableAttention(nn.Module):
     def __init__(self, dims: int, heads: int, dropout: float, points: int = 4) -> None:
         super().__init__()
         self.layout = (heads, points)
-        self.sampling_offsets = nn.Linear(dims, heads * points * 2)
-        self.attention_weights = nn.Linear(dims, heads * points)
-        self.value_proj = nn.Linear(dims, dims)
-        self.output_proj = nn.Linear(dims, dims)
-        self.dropout = nn.Dropout(dropout)
+        self.sampling_offsets = Linear(dims, heads * points * 2)
+        self.attention_weights = Linear(dims, heads * points)
+        self.value_proj = Linear(dims, dims)
+        self.output_proj = Linear(dims, dims)
+        self.dropout = Dropout(dropout)
 
     def reset_parameters(self) -> None:
         """Official initialization."""
@@ -100,11 +156,10 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        placed = query + query_pos
-        extent = query.new_tensor((shape[1], shape[0]))
-        offsets = self.sampling_offsets(placed).view(*query.shape[:2], *self.layout, 2) / extent
-        weights = self.attention_weights(placed).view(*query.shape[:2], *self.layout).softmax(dim=-1)
-        values = self.value_proj(bev).view(*bev.shape[:2], self.layout[0], -1)
-        read = read_points(values, shape, reference[:, :, None, None] + offsets, weights)
+        placed, heads = query + query_pos, self.layout[0]
+        offsets = self.sampling_offsets(placed).view(*query.shape[:2], heads, 1, -1, 2)
+        scores = self.attention_weights(placed).view(*query.shape[:2], heads, 1, -1)
+        values = self.value_proj(bev).view(len(bev), 1, bev.shape[1], heads, -1)
+        read = read_around(values, shape, reference[:, None, :, None], offsets, scores)
         out: Tensor = self.dropout(self.output_proj(read)) + query
         return out

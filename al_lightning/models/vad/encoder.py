@@ -5,6 +5,9 @@ Shape letters: B samples, N cameras, Y rows and X columns, Q = Y * X cells, C ch
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +36,33 @@ class CellPositions(nn.Module):
         return torch.cat((columns.expand(Y, -1, -1), rows[:, None].expand(-1, X, -1)), dim=-1).flatten(0, 1)
 
 
+@dataclass
+class Surroundings:
+    """What the encoder is given.
+
+    Attributes:
+        cells: (B, Q, C) the query.
+        positions: (Q, C) codes of the cells.
+        shape: (Y, X).
+        reference: (B, Q, 2) location of each cell, moved by the ego's way since the previous frame.
+        past: (B, 2, Q, C) previous bird's-eye view, turned to the current heading, and `cells`; None for none at all.
+        no_past: (B,) bool, samples whose previous view means nothing; None for none of them.
+        features: (B, N, H * W, C).
+        feature_shape: (H, W).
+        view: where the cells lie in the images.
+    """
+
+    cells: Tensor
+    positions: Tensor
+    shape: tuple[int, int]
+    reference: Tensor
+    past: Tensor | None
+    no_past: Tensor | None
+    features: Tensor
+    feature_shape: tuple[int, int]
+    view: CameraView
+
+
 class EncoderLayer(nn.Module):
     """Attention over time, attention over the cameras, feed-forward; a norm after each.
 
@@ -51,20 +81,15 @@ class EncoderLayer(nn.Module):
         self.ffns = nn.ModuleList([FeedForward(dims, hidden, dropout)])
         self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
 
-    def forward(
-        self,
-        query: Tensor,
-        positions: Tensor,
-        slots: Tensor,
-        shape: tuple[int, int],
-        reference: Tensor,
-        features: Tensor,
-        feature_shape: tuple[int, int],
-        view: CameraView,
-    ) -> Tensor:
-        """Arguments as of `TemporalSelfAttention.forward` and `SpatialCrossAttention.forward`; (B, Q, C)."""
-        query = self.norms[0](self.attentions[0](query, positions, slots, shape, reference))
-        query = self.norms[1](self.attentions[1](query, features, feature_shape, view))
+    def read_past(self, query: Tensor, around: Surroundings) -> Tensor:
+        """What the first attention reads (B, Q, C), before dropout."""
+        attention = cast(TemporalSelfAttention, self.attentions[0])
+        return attention.read(query, around.positions, _slots(query, around), around.shape, around.reference)
+
+    def forward(self, query: Tensor, read: Tensor, around: Surroundings) -> Tensor:
+        """Query (B, Q, C), and what it reads of the past, to (B, Q, C)."""
+        query = self.norms[0](self.attentions[0](query, read))
+        query = self.norms[1](self.attentions[1](query, around.features, around.feature_shape, around.view))
         out: Tensor = self.norms[2](self.ffns[0](query))
         return out
 
@@ -83,47 +108,25 @@ class BEVEncoder(Layers):
     def __init__(self, layers: int, dims: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__([EncoderLayer(dims, heads, hidden, dropout) for _ in range(layers)])
 
-    def forward(
-        self,
-        cells: Tensor,
-        positions: Tensor,
-        shape: tuple[int, int],
-        reference: Tensor,
-        previous: Tensor | None,
-        no_past: Tensor,
-        features: Tensor,
-        feature_shape: tuple[int, int],
-        view: CameraView,
-    ) -> Tensor:
-        """Encode.
+    def begin(self, around: Surroundings) -> Tensor:
+        """What the first layer reads of the past (B, Q, C): no dropout comes before it."""
+        return cast(EncoderLayer, self.layers[0]).read_past(around.cells, around)
 
-        Args:
-            cells: (B, Q, C) the query.
-            positions: (Q, C) codes of the cells.
-            shape: (Y, X).
-            reference: (B, Q, 2) location of each cell, moved by the ego's way since the previous frame.
-            previous: (B, Q, C) previous bird's-eye view, turned to the current heading; None for none at all.
-            no_past: (B,) bool, samples whose previous view means nothing.
-            features: (B, N, H * W, C).
-            feature_shape: (H, W).
-            view: where the cells lie in the images.
-
-        Returns:
-            (B, Q, C).
-        """
-        query = cells
-        for layer in self.layers:
-            slots = _slots(query, cells, previous, no_past)
-            query = layer(query, positions, slots, shape, reference, features, feature_shape, view)
+    def forward(self, around: Surroundings, begun: Tensor) -> Tensor:
+        """The bird's-eye view (B, Q, C); begun as of `begin`."""
+        first, *others = cast("list[EncoderLayer]", list(self.layers))
+        query: Tensor = first(around.cells, begun, around)
+        for layer in others:
+            query = layer(query, layer.read_past(query, around), around)
         return query
 
 
-def _slots(query: Tensor, cells: Tensor, previous: Tensor | None, no_past: Tensor) -> Tensor:
+def _slots(query: Tensor, around: Surroundings) -> Tensor:
     """What the attention over time reads (B, 2, Q, C).
 
     TRAP: with a past it is the past and the first layer's query, in every layer; without, twice the current query.
     """
-    alone = torch.stack((query, query), dim=1)
-    if previous is None:
-        return alone
-    return torch.where(no_past[:, None, None, None], alone, torch.stack((previous, cells), dim=1))
+    alone = query[:, None].expand(-1, 2, -1, -1)
+    if around.past is None or around.no_past is None:
+        return alone if around.past is None else around.past
+    return torch.where(around.no_past[:, None, None, None], alone, around.past)

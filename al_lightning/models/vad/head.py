@@ -5,11 +5,13 @@ Shape letters: B samples, N cameras, Q cells, C channels, L layers, A agents, V 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from al_lightning.driving import DrivingInputs, DrivingPrediction
-from al_lightning.models.vad.encoder import CellPositions
+from al_lightning.models.vad.encoder import CellPositions, Surroundings
 from al_lightning.models.vad.layers import classifier, regressor
 from al_lightning.models.vad.planner import LINE_SCORE, MotionPlanner, nearest_to_corner
 from al_lightning.models.vad.transformer import PerceptionTransformer, VADSize
@@ -53,21 +55,38 @@ class VADHead(MotionPlanner):
         self.map_instance_embedding = nn.Embedding(size.lines, 2 * dims)
         self.map_pts_embedding = nn.Embedding(size.line_points, 2 * dims)
 
-    def encode(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None, stride: int) -> Tensor:
-        """Bird's-eye view (B, Q, C); arguments as of `PerceptionTransformer.encode`."""
-        return self.transformer.encode(
+    def surroundings(
+        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None, stride: int
+    ) -> Surroundings:
+        """What the encoder is given; arguments as of `PerceptionTransformer.surroundings`."""
+        return self.transformer.surroundings(
             self.bev_embedding.weight, self.positional_encoding(), features, inputs, history, stride
         )
 
-    def forward(self, bev: Tensor) -> DrivingPrediction:
-        """(B, Q, C) to all predictions."""
-        transformer = self.transformer
+    def encode(self, around: Surroundings) -> Tensor:
+        """Bird's-eye view (B, Q, C)."""
+        encoder = self.transformer.encoder
+        bev: Tensor = encoder(around, encoder.begin(around))
+        return bev
+
+    def prepare(self, around: Surroundings) -> Callable[[], DrivingPrediction]:
+        """`forward`, to be called again and again: what no dropout precedes is found once, now."""
+        transformer, lines = self.transformer, self._line_queries()
+        begun = transformer.encoder.begin(around)
+        first = transformer.decoder.begin(self.query_embedding.weight), transformer.map_decoder.begin(lines)
+        return lambda: self(transformer.encoder(around, begun), *first)
+
+    def _line_queries(self) -> Tensor:
+        return (self.map_instance_embedding.weight[:, None] + self.map_pts_embedding.weight).flatten(0, 1)
+
+    def forward(self, bev: Tensor, agents: Tensor | None = None, elements: Tensor | None = None) -> DrivingPrediction:
+        """Bird's-eye view (B, Q, C), and what either decoder did `begin` with, to all predictions."""
+        transformer, shape = self.transformer, self.transformer.shape
         agent_states, agent_codes = transformer.decoder(
-            self.query_embedding.weight, bev, transformer.shape, transformer.reference_points, self.reg_branches
+            self.query_embedding.weight, bev, shape, transformer.reference_points, self.reg_branches, agents
         )
-        line_queries = (self.map_instance_embedding.weight[:, None] + self.map_pts_embedding.weight).flatten(0, 1)
         line_states, lines = transformer.map_decoder(
-            line_queries, bev, transformer.shape, transformer.map_reference_points, self.map_reg_branches
+            self._line_queries(), bev, shape, transformer.map_reference_points, self.map_reg_branches, elements
         )
         split = (*line_states.shape[:2], self.size.lines, self.size.line_points, -1)
         line_states, lines = line_states.view(split), lines.view(split)

@@ -5,9 +5,15 @@ Shape letters: B samples, Q queries, S keys, C channels.
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from al_lightning.models.vad.deformable import DeformableAttention
+from al_lightning.models.vad.dropout import Dropout
+from al_lightning.models.vad.linear import Linear, linear
 
 
 class Attention(nn.Module):
@@ -25,7 +31,7 @@ class Attention(nn.Module):
     def __init__(self, dims: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.attn = nn.MultiheadAttention(dims, heads, dropout, batch_first=True)
-        self.dropout_layer = nn.Dropout(dropout)
+        self.dropout_layer = Dropout(dropout)
 
     def forward(
         self,
@@ -36,11 +42,28 @@ class Attention(nn.Module):
         ignored: Tensor | None = None,
         blocked: Tensor | None = None,
     ) -> Tensor:
-        """Attend.
+        """Arguments and result as of `read`, the query added."""
+        return self.add(query, self.read(query, key, query_pos, key_pos, ignored, blocked))
+
+    def add(self, query: Tensor, read: Tensor) -> Tensor:
+        """Query (B, Q, C) with what it has `read`."""
+        out: Tensor = self.dropout_layer(read) + query
+        return out
+
+    def read(
+        self,
+        query: Tensor,
+        key: Tensor,
+        query_pos: Tensor,
+        key_pos: Tensor,
+        ignored: Tensor | None = None,
+        blocked: Tensor | None = None,
+    ) -> Tensor:
+        """What the queries read, before the dropout of the output.
 
         Args:
             query: (B, Q, C).
-            key: (B, S, C), also the value.
+            key: (B, S, C), also the value; or (b, S, C), each the keys of B / b queries in a row.
             query_pos: (B, Q, C).
             key_pos: (B, S, C).
             ignored: (B, S) bool, keys that no query may see; None for none.
@@ -49,18 +72,29 @@ class Attention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        if blocked is not None:
-            blocked = blocked.repeat_interleave(self.attn.num_heads, dim=0)
-        read, _ = self.attn(
-            query + query_pos,
-            key + key_pos,
-            key,
-            key_padding_mask=ignored,
-            attn_mask=blocked,
-            need_weights=False,
-        )
-        out: Tensor = self.dropout_layer(read) + query
-        return out
+        attn, alike = self.attn, len(query) // len(key)
+        weights, biases = attn.in_proj_weight.chunk(3), attn.in_proj_bias.chunk(3)
+        q = linear(query + query_pos, weights[0], biases[0])
+        if alike == 1:
+            k = linear(key + key_pos, weights[1], biases[1])
+        else:  # the positions alone differ
+            k = linear(key_pos, weights[1], None)
+            k = k + linear(key, weights[1], biases[1]).repeat_interleave(alike, dim=0)
+        v = linear(key, weights[2], biases[2]).repeat_interleave(alike, dim=0)
+        q, k, v = (x.view(*x.shape[:2], attn.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+        dropout = attn.dropout if attn.training else 0.0
+        read = F.scaled_dot_product_attention(q, k, v, _penalty(q, ignored, blocked), dropout)
+        return linear(read.transpose(1, 2).flatten(2), attn.out_proj.weight, attn.out_proj.bias)
+
+
+def _penalty(like: Tensor, ignored: Tensor | None, blocked: Tensor | None) -> Tensor | None:
+    """What is added to scores: (B, 1, Q or 1, S), minus infinity for keys that may not be seen."""
+    hidden = None if blocked is None else blocked[:, None]
+    if ignored is not None:
+        hidden = ignored[:, None, None] if hidden is None else hidden | ignored[:, None, None]
+    if hidden is None:
+        return None
+    return like.new_zeros(hidden.shape).masked_fill(hidden, -torch.inf)
 
 
 class FeedForward(nn.Module):
@@ -74,8 +108,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, dims: int, hidden: int, dropout: float) -> None:
         super().__init__()
-        first = nn.Sequential(nn.Linear(dims, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout))
-        self.layers = nn.Sequential(first, nn.Linear(hidden, dims), nn.Dropout(dropout))
+        first = nn.Sequential(Linear(dims, hidden), nn.ReLU(inplace=True), Dropout(dropout))
+        self.layers = nn.Sequential(first, Linear(hidden, dims), Dropout(dropout))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, Q, C) to (B, Q, C)."""
@@ -100,10 +134,19 @@ class DecoderLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(3))
 
     def forward(
-        self, query: Tensor, query_pos: Tensor, bev: Tensor, shape: tuple[int, int], reference: Tensor
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        bev: Tensor,
+        shape: tuple[int, int],
+        reference: Tensor,
+        begun: Tensor | None = None,
     ) -> Tensor:
-        """Arguments and result as of `DeformableAttention.forward`."""
-        query = self.norms[0](self.attentions[0](query, query, query_pos, query_pos))
+        """Arguments and result as of `DeformableAttention.forward`; begun as of `RefiningDecoder.begin`."""
+        attention = cast(Attention, self.attentions[0])
+        if begun is None or attention.attn.training:
+            begun = attention.read(query, query, query_pos, query_pos)
+        query = self.norms[0](attention.add(query, begun.expand_as(query)))
         query = self.norms[1](self.attentions[1](query, query_pos, bev, shape, reference))
         out: Tensor = self.norms[2](self.ffns[0](query))
         return out
@@ -144,13 +187,13 @@ class Layers(nn.Module):
 
 def classifier(dims: int, classes: int) -> nn.Sequential:
     """Two hidden layers with norm, then class scores that start at a probability of 0.01."""
-    hidden = [layer for _ in range(2) for layer in (nn.Linear(dims, dims), nn.LayerNorm(dims), nn.ReLU(inplace=True))]
-    last = nn.Linear(dims, classes)
+    hidden = [layer for _ in range(2) for layer in (Linear(dims, dims), nn.LayerNorm(dims), nn.ReLU(inplace=True))]
+    last = Linear(dims, classes)
     nn.init.constant_(last.bias, -4.59511985)
     return nn.Sequential(*hidden, last)
 
 
 def regressor(dims: int, outputs: int) -> nn.Sequential:
     """Two hidden layers, then numbers."""
-    hidden = [layer for _ in range(2) for layer in (nn.Linear(dims, dims), nn.ReLU())]
-    return nn.Sequential(*hidden, nn.Linear(dims, outputs))
+    hidden = [layer for _ in range(2) for layer in (Linear(dims, dims), nn.ReLU())]
+    return nn.Sequential(*hidden, Linear(dims, outputs))

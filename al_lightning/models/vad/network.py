@@ -8,6 +8,8 @@ Shape letters: B samples, N cameras, H W pixels, h w feature pixels, Q cells, C 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -51,8 +53,8 @@ class SingleLevelNeck(ImageMerger):
 class VAD(nn.Module):
     """Cameras to agents, map and plan. `vad_tiny` and `vad_nano` name useful sizes.
 
-    All dropout comes after the image trunk, so that random passes repeat only `drive`. The past is a bird's-eye view
-    (B, Q, C) that the caller carries from frame to frame (`carry`).
+    All dropout comes after the image trunk, so that random passes repeat only what `prepare` returns. The past is a
+    bird's-eye view (B, Q, C) that the caller carries from frame to frame (`carry`).
 
     Args:
         grid: cells of the bird's-eye view (x, y) and heights at which cameras are asked (z), LiDAR frame; Z divides 8.
@@ -131,10 +133,12 @@ class VAD(nn.Module):
 
     def encode(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None) -> Tensor:
         """Features (B, N, C, h, w) and the past (B, Q, C), or None, to the bird's-eye view (B, Q, C)."""
-        return self.pts_bbox_head.encode(features, inputs, history, self.stride)
+        return self.pts_bbox_head.encode(self.pts_bbox_head.surroundings(features, inputs, history, self.stride))
 
-    def drive(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
-        """Everything after the image trunk; random where dropout is active.
+    def prepare(
+        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
+    ) -> Callable[[], DrivingPrediction]:
+        """`drive`, to be called again and again: what no dropout precedes is found once, now.
 
         Args:
             features: (B, N, C, h, w) as of `extract`.
@@ -142,8 +146,11 @@ class VAD(nn.Module):
             history: (B, Q, C) bird's-eye view of the previous frame as of `carry`; not looked at in samples that begin
                 a scene. None where no sample has a past.
         """
-        prediction: DrivingPrediction = self.pts_bbox_head(self.encode(features, inputs, history))
-        return prediction
+        return self.pts_bbox_head.prepare(self.pts_bbox_head.surroundings(features, inputs, history, self.stride))
+
+    def drive(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
+        """Everything after the image trunk; random where dropout is active. Arguments as of `prepare`."""
+        return self.prepare(features, inputs, history)()
 
     def forward(self, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
         """`drive` on the features of the images."""

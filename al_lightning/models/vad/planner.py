@@ -135,7 +135,7 @@ class MotionPlanner(nn.Module):
         far = relative.square().sum(dim=-1).sqrt() > LINE_DISTANCE
         ignored = nn.functional.pad(far | ~shown[:, None], (0, 1), value=False).flatten(0, 1)
         places = nn.functional.pad(relative, (0, 0, 0, 1), value=1.0).flatten(0, 1)
-        keys = nn.functional.pad(lanes, (0, 0, 0, 1)).repeat_interleave(A, dim=0)
+        keys = nn.functional.pad(lanes, (0, 0, 0, 1))
         here = self.pos_mlp(positions.new_zeros(2)).expand_as(tokens)
         informed = self.motion_map_decoder(tokens, keys, here, self.pos_mlp(places), ignored)
         return torch.cat((tokens, informed), dim=-1).view(B, A, self.size.modes, 2 * C)

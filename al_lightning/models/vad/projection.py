@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from al_lightning.models.eager import eager
 from al_lightning.types import VoxelGrid
 
 _NEAR = 1e-5
@@ -83,6 +84,7 @@ def _extent(image_size: tuple[int, int], like: Tensor) -> Tensor:
     return like.new_tensor((image_size[1], image_size[0]))
 
 
+@eager
 def camera_view(points: Tensor, lidar2img: Tensor, image_size: tuple[int, int]) -> CameraView:
     """Which cells each camera sees; a cell is seen if any of its heights is. Arguments as of `project`."""
     locations, visible = project(points, lidar2img, image_size)

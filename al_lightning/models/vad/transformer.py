@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from al_lightning.driving import DrivingInputs
+from al_lightning.models.eager import eager
 from al_lightning.models.vad.bev_attention import CameraAttention, SpatialCrossAttention, TemporalSelfAttention
 from al_lightning.models.vad.deformable import DeformableAttention, initialize_projection
 from al_lightning.models.vad.ego_motion import shift_since_previous, turn
-from al_lightning.models.vad.encoder import BEVEncoder
-from al_lightning.models.vad.layers import DecoderLayer, Layers
+from al_lightning.models.vad.encoder import BEVEncoder, Surroundings
+from al_lightning.models.vad.layers import Attention, DecoderLayer, Layers
 from al_lightning.models.vad.projection import camera_view, cell_locations, cell_points
 from al_lightning.types import VoxelGrid
 
@@ -77,6 +79,12 @@ class RefiningDecoder(Layers):
         )
         self.axes = axes
 
+    def begin(self, embedding: Tensor) -> Tensor | None:
+        """What the queries (D, 2 C) first read of each other (1, D, C); None if that is random."""
+        query_pos, query = embedding[None].chunk(2, dim=-1)
+        attention = cast(Attention, cast(DecoderLayer, self.layers[0]).attentions[0])
+        return None if attention.attn.training else attention.read(query, query, query_pos, query_pos)
+
     def forward(
         self,
         embedding: Tensor,
@@ -84,6 +92,7 @@ class RefiningDecoder(Layers):
         shape: tuple[int, int],
         initial: nn.Module,
         branches: Iterable[nn.Module],
+        begun: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode.
 
@@ -93,6 +102,7 @@ class RefiningDecoder(Layers):
             shape: (Y, X).
             initial: layer that turns positional parts into reference points.
             branches: regression branch of each layer.
+            begun: as of `begin`, which may have come when nothing was random; None to find it here.
 
         Returns:
             States (L, B, D, C) and raw regressions (L, B, D, outputs) of all layers, in which the values of ``axes``
@@ -102,7 +112,8 @@ class RefiningDecoder(Layers):
         reference: Tensor = initial(query_pos).sigmoid()
         states, outputs = [], []
         for layer, branch in zip(self.layers, branches, strict=True):
-            query = layer(query, query_pos, bev, shape, reference[..., :2])
+            query = layer(query, query_pos, bev, shape, reference[..., :2], begun)
+            begun = None
             raw = branch(query).float()
             moved = (raw[..., self.axes] + inverse_sigmoid(reference)).sigmoid()
             states.append(query)
@@ -152,7 +163,7 @@ class PerceptionTransformer(nn.Module):
         initialize_projection(self.reference_points)
         initialize_projection(self.map_reference_points)
 
-    def encode(
+    def surroundings(
         self,
         cells: Tensor,
         positions: Tensor,
@@ -160,8 +171,8 @@ class PerceptionTransformer(nn.Module):
         inputs: DrivingInputs,
         history: Tensor | None,
         stride: int,
-    ) -> Tensor:
-        """Cameras and the past to a bird's-eye view.
+    ) -> Surroundings:
+        """Cameras and the past as the encoder wants them.
 
         TRAP: the way since the previous frame moves the locations read in the current query, too, not only those in
         the previous view.
@@ -173,9 +184,6 @@ class PerceptionTransformer(nn.Module):
             inputs: a batch; its images are not read.
             history: (B, Q, C) the previous bird's-eye view, or None.
             stride: image pixels per feature pixel.
-
-        Returns:
-            (B, Q, C).
         """
         H, W = features.shape[-2:]
         tokens = features.flatten(3).mT + self.cams_embeds[:, None] + self.level_embeds[0]
@@ -184,12 +192,18 @@ class PerceptionTransformer(nn.Module):
         shift = shift_since_previous(inputs.can_bus, (high[0] - low[0], high[1] - low[1]))
         reference = cell_locations(self.shape, cells.device) + shift[:, None]
         query = cells + self.can_bus_mlp(inputs.can_bus.float())[:, None]
+        past = None
         if history is not None:
-            history = turn(history, self.shape, inputs.can_bus[:, 17], self.turning_point)
-        bev: Tensor = self.encoder(
-            query, positions, self.shape, reference, history, inputs.new_scene, tokens, (H, W), view
+            past = torch.stack((turn(history, self.shape, inputs.can_bus[:, 17], self.turning_point), query), dim=1)
+        return Surroundings(
+            query, positions, self.shape, reference, past, _first_frames(inputs.new_scene), tokens, (H, W), view
         )
-        return bev
+
+
+@eager
+def _first_frames(new_scene: Tensor) -> Tensor | None:
+    """None if no sample is one."""
+    return new_scene if bool(new_scene.any()) else None
 
 
 def xavier(module: nn.Module) -> None:
