@@ -10,7 +10,7 @@ Shape letters: B samples, T steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -81,6 +81,12 @@ class EgoStatusPlanner(nn.Module):
         asked = torch.cat((known[:, None].expand(-1, COMMANDS, -1), commands), dim=-1)
         correction = self.correction(self.layers(asked)).view(B, COMMANDS, -1, 2)
         return _plan_alone((_last_displacement(inputs)[:, None, None] + correction).float())
+
+    def prepare(
+        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
+    ) -> Callable[[], DrivingPrediction]:
+        """`drive`, to be called again and again."""
+        return lambda: self.drive(features, inputs, history)
 
     def carry(self, inputs: DrivingInputs, history: Tensor | None = None) -> Tensor:
         """Nothing to carry to the next frame (B, 0, 0)."""

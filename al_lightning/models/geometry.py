@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from al_lightning.models.eager import eager
 from al_lightning.types import CameraInputs
 
 
@@ -53,6 +54,7 @@ def frustum(
     return torch.stack((u, v, d), dim=-1)
 
 
+@eager
 def ego_points(points: Tensor, inputs: CameraInputs) -> Tensor:
     """Carry image points with depth into the (augmented) ego frame of every sample.
 

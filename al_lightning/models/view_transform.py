@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from al_lightning.models.eager import eager
 from al_lightning.models.geometry import depth_values, ego_points, frustum
 from al_lightning.types import CameraInputs, VoxelGrid
 
 
+@eager
 def splat(depth: Tensor, context: Tensor, points: Tensor, grid: VoxelGrid) -> Tensor:
     """Sum depth-weighted features over the points that fall into each cell.
 

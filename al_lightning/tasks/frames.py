@@ -25,12 +25,18 @@ class Driver(Protocol):
         """Images (B, N, 3, H, W) to features (B, ...)."""
         ...
 
-    def drive(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> DrivingPrediction:
-        """Features, the rest of the inputs, and the previous frame's bird's-eye view (B, Q, C) to a prediction."""
+    def prepare(
+        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
+    ) -> Callable[[], DrivingPrediction]:
+        """Features, the rest of the inputs, and the previous frame's bird's-eye view (B, Q, C) to a prediction.
+
+        The function returned may be called again and again, random where dropout is then active; what is the same in
+        all its calls had better be found before.
+        """
         ...
 
     def carry(self, inputs: DrivingInputs, history: Tensor | None = None) -> Tensor:
-        """The bird's-eye view (B, Q, C) that `drive` finds and the next frame gets, without dropout and gradient."""
+        """The bird's-eye view (B, Q, C) of a prediction, which the next frame gets, without dropout and gradient."""
         ...
 
 
@@ -41,14 +47,14 @@ class Frame(NamedTuple):
         row: number of the row in its dataset.
         features: (1, ...) of the image trunk.
         inputs: a batch of one.
-        history: (1, Q, C) bird's-eye view of the frame before it; None where it begins a scene.
+        drive: predicts again; random if dropout has become active.
         prediction: without dropout, as long as the network is in evaluation mode.
     """
 
     row: int
     features: Tensor
     inputs: DrivingInputs
-    history: Tensor | None
+    drive: Callable[[], DrivingPrediction]
     prediction: DrivingPrediction
 
 
@@ -78,9 +84,10 @@ class FrameByFrame:
             one = slice(position, position + 1)
             frame = _map(inputs, itemgetter(one))
             history = None if bool(frame.new_scene) else self._left_by(row - 1)
-            prediction = self.driver.drive(features[one], frame, history)
+            drive = self.driver.prepare(features[one], frame, history)
+            prediction = drive()
             self._left = row, prediction.bev
-            yield Frame(row, features[one], frame, history, prediction)
+            yield Frame(row, features[one], frame, drive, prediction)
 
     def _left_by(self, row: int) -> Tensor:
         if self._left is None or self._left[0] != row:

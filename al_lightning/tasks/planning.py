@@ -172,19 +172,27 @@ class PlanningTask(LightningModule):
         return torch.stack([self._plans(frame) for frame in self.frame_by_frame(batch)])
 
     def _plans(self, frame: Frame) -> Tensor:
-        """Plans (1 + K, T, 2) of a frame; the image trunk, which holds no dropout, is not run again."""
+        """Plans (1 + K, T, 2) of a frame; what holds no dropout, as the image trunk, is not run again."""
         predictions = [frame.prediction]
         cuda = [frame.features.device] if frame.features.is_cuda else []
         with torch.random.fork_rng(cuda), monte_carlo_dropout(self.network, self.attention_dropout):
             for number in range(self.passes):
-                torch.manual_seed(pass_seed(self.seed, frame.row, number))
-                predictions.append(self.driver.drive(frame.features, frame.inputs, frame.history))
+                _seed(pass_seed(self.seed, frame.row, number), frame.features.device)
+                predictions.append(frame.drive())
         return torch.cat([_positions(prediction, frame.inputs) for prediction in predictions])
 
 
 def pass_seed(seed: int, row: int, number: int) -> int:
     """Seed of a stochastic pass: of the run's seed, the row and the number of the pass alone."""
     return int(np.random.SeedSequence((seed, row, number)).generate_state(1, np.uint64)[0]) >> 1
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """What draws on a device; for the processor alone without the stack traces that `torch.manual_seed` takes down."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _positions(prediction: DrivingPrediction, inputs: DrivingInputs) -> Tensor:
