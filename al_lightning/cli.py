@@ -56,9 +56,11 @@ from al_lightning.engine import (
     rehearse,
 )
 from al_lightning.engine.console import console
+from al_lightning.engine.memory import keep_freed_memory
 from al_lightning.engine.reuse import result_settings
 from al_lightning.report import learning_curve, write_run_report
 from al_lightning.simulation.claim import GenerationError
+from al_lightning.tasks import compile_network, network_to_compile
 from al_lightning.types import ActiveDataset, DataFileError
 
 log = logging.getLogger(__name__)
@@ -139,6 +141,8 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         if main_process:
             _check_same_run(directory, resolved)
         task, summarizer, acquisition, devices = _build_parts(config, resolved)
+        if devices.kind == "cpu":
+            keep_freed_memory()
         if resolved["prepare"]:
             instantiate(resolved["prepare"], "prepare")
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
@@ -170,7 +174,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
         loop = ActiveLearningLoop(
             directory,
             datamodule,
-            lambda: instantiate(resolved["task"], "task"),
+            lambda: _new_task(config, resolved),
             ActiveLearningCallback(summarizer, acquisition, train),
             DatasetOracle(train) if config.oracle is Oracle.dataset else ExternalOracle(train, directory),
             tracker,
@@ -228,6 +232,11 @@ def _build_parts(
     task, summarizer, acquisition = (
         instantiate(resolved[name], name) for name in ("task", "summarizer", "acquisition")
     )
+    if config.trainer.compile:
+        try:
+            network_to_compile(task)
+        except TypeError as error:
+            raise ConfigError(f"trainer.compile: {error}") from error
     try:
         devices = Devices.of(_trainer(config, None, _callbacks(resolved)))
     except (ValueError, TypeError, MisconfigurationException) as error:
@@ -238,6 +247,14 @@ def _build_parts(
             "choose another summarizer.visibility"
         )
     return task, summarizer, acquisition, devices
+
+
+def _new_task(config: ExperimentConfig, resolved: dict[str, Any]) -> LightningModule:
+    """A task with fresh weights."""
+    task: LightningModule = instantiate(resolved["task"], "task")
+    if config.trainer.compile:
+        compile_network(task)
+    return task
 
 
 def _check_same_run(directory: RunDirectory, resolved: dict[str, Any]) -> None:

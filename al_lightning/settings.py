@@ -18,11 +18,15 @@ SILENT = (
 )
 """What never touches a result, and may change while a run goes on."""
 
+ADDED = {"trainer.compile": False}
+"""Keys that runs of earlier versions lack, with the values that mean what these did."""
+
 
 def settings_without(config: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """All leaves of a configuration by their dotted keys, but for those of some names and below them."""
+    """All leaves of a configuration by their dotted keys, `ADDED` filled in, but for those of some names and below."""
     names = tuple(names)
-    return {key: value for key, value in _leaves(config, "") if not is_below(key, names)}
+    leaves = ADDED | dict(_leaves(config, ""))
+    return {key: value for key, value in leaves.items() if not is_below(key, names)}
 
 
 def is_below(key: str, names: Iterable[str]) -> bool:

@@ -1,11 +1,15 @@
 """Settings of all tests, a record of opened files, and the simulated data set that they share."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Tests compute little at a time: threads that spin until there is more take the processor from what runs meanwhile.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before OpenMP is loaded; processes that tests start have it, too
 
 from al_lightning.simulation.generate import generate
 from al_lightning.simulation.presets import PRESETS

@@ -144,7 +144,9 @@ def write(root: Path, kind: str) -> tuple[Path, tuple[str, ...]]:
 
 def main(root: Path, kind: str) -> None:
     attempt, kills = partial(fork, root, experiment=write(root, kind)), RANDOM_KILLS[kind]
+    start = time.perf_counter()
     assert attempt("undisturbed", lambda name, count: False)
+    durations = [time.perf_counter() - start]
     events = (root / "events.log").read_text().split("\n")[:-1]
     kinds = list(dict.fromkeys(events))
     killed = []
@@ -160,16 +162,15 @@ def main(root: Path, kind: str) -> None:
         number = chance.randrange(2, len(events) // 2)
         counts["random"] += not attempt("random", lambda name, count, number=number: count == number)
     assert attempt("random", lambda name, count: False)
+    start = time.perf_counter()
     assert attempt("options_undisturbed", lambda name, count: False, words=OPTIONS)
+    durations.append(time.perf_counter() - start)
     for _ in range(kills):
         number = chance.randrange(2, len(events) // 2)
         counts["options"] += not attempt("options", lambda name, count, number=number: count == number, words=OPTIONS)
     assert attempt("options", lambda name, count: False, words=OPTIONS)
-    start = time.perf_counter()
-    attempt("timed_reference", lambda name, count: False)
-    duration = time.perf_counter() - start
     for _ in range(kills // 2):
-        after = chance.uniform(0.1, 0.8) * duration
+        after = chance.uniform(0.1, 0.8) * min(durations)
         counts["timed"] += not attempt("timed", lambda name, count: False, kill_after=after)
     assert attempt("timed", lambda name, count: False)
     print(json.dumps({"killed": killed, "counts": counts}))

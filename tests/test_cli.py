@@ -21,6 +21,7 @@ from fake_occupancy import FakeFrames, write_experiment, write_frames
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from torch._dynamo.utils import counters
 from wandb.proto import wandb_internal_pb2
 
 from al_lightning import cli
@@ -261,6 +262,18 @@ def test_workers_change_nothing(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "workers/metrics.csv").read_bytes() == (tmp_path / "run/metrics.csv").read_bytes()
 
 
+def test_kernels_of_the_network_give_the_same_run(run: Run, tmp_path: Path) -> None:
+    assert run("loop.cycles=2") == 0
+    counters.clear()
+    assert run("loop.cycles=2", "trainer.compile=true", f"run_dir={tmp_path / 'compiled'}") == 0
+    assert counters["stats"]["unique_graphs"] > 0
+    assert counters["frames"]["ok"] == counters["frames"]["total"]
+    assert (tmp_path / "compiled/pool.csv").read_bytes() == (tmp_path / "run/pool.csv").read_bytes()
+    files = (tmp_path / name / "cycles/1/checkpoint.ckpt" for name in ("run", "compiled"))
+    weights = [torch.load(file, weights_only=True)["state_dict"]["network.head.weight"] for file in files]
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-4)
+
+
 def test_summaries_refuse_what_is_no_number() -> None:
     with pytest.raises(ValueError, match=r"'entropy' is not finite for units \[7\]"):
         Summary(torch.tensor([3, 7]), {"entropy": torch.tensor([0.1, float("nan")])})
@@ -434,6 +447,17 @@ def test_what_touches_no_result_may_change_while_a_run_goes_on(run: Run, capsys:
     words = ("loader.num_workers=1", "trainer.progress_bar=true", "tracking.project=other", "description=other")
     assert run("loop.cycles=1", *words) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+def test_a_run_of_a_version_without_a_key_goes_on(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("loop.cycles=1") == 0
+    saved = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert saved["trainer"].pop("compile") is False
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(saved))
+    assert run("loop.cycles=1") == 0
+    assert "finished before" in capsys.readouterr().out
+    assert run("loop.cycles=1", "trainer.compile=true") == 2
+    assert "trainer.compile: False -> True" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_run_goes_on_over_as_many_devices_as_it_was_begun_on(

@@ -89,6 +89,7 @@ class TrainerConfig:
     sync_batchnorm: bool = _key("batch norms over the batches of all processes together (SyncBatchNorm)", False)
     log_every_n_steps: int = _key("steps between two logged training losses", 10)
     checkpoint_every_n_epochs: int = _key("epochs between two checkpoints: what a killed run may have to repeat", 1)
+    compile: bool = _key("kernels of torch.compile: minutes to make, then large networks train faster", False)
     deterministic: bool = _key("insist on deterministic kernels, so that a resumed run is equal bit for bit", True)
     progress_bar: bool = _key("show progress bars", True)
 
