@@ -4,6 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from al_lightning.acquisition import frustum_visibility, in_frustum
 from al_lightning.acquisition.frustum_kernel import centers_in_images
@@ -186,6 +188,18 @@ def test_the_frustum_of_the_kernel_is_that_of_the_reference():
     expected = together_in_images(projections, centers, (3, 5))
     assert expected.any()
     assert torch.equal(centers_in_images(projections, centers, (3, 5)), expected)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_columns_that_no_image_shows_are_left_out_and_no_others(seed, on_borders):
+    random = np.random.default_rng(seed)
+    projections = random.normal(size=(6, 3, 4)) * random.choice([1e-3, 1, 1e3], (6, 1, 1))
+    axes = [np.sort(random.normal(size=count)) for count in random.integers(1, 20, 3)]
+    if on_borders:  # small whole numbers: many centres fall exactly onto an edge of the image
+        projections, axes = random.integers(-2, 3, (6, 3, 4)).astype(float), [np.arange(-3.0, 4)] * 3
+    given_ = torch.from_numpy(projections), [torch.from_numpy(axis) for axis in axes], (3, 5)
+    assert torch.equal(centers_in_images(*given_), together_in_images(*given_))
 
 
 def test_frustum_visibility_needs_frustum_and_line_of_sight_of_one_camera():
