@@ -6,12 +6,15 @@ Equation numbers are those of the occupancy paper ("Class Distribution Guided Ac
 Prediction"). Logits are (B, K, *grid) and may be a view of memory laid out as (B, *grid, K). The math runs in float64
 for float64 logits and in float32 for everything else, sums run in float64; no gradient flows through these functions.
 
-Sums over the voxels are found by `voxel_kernel.class_sums` where it can read the logits, which is several times
-faster, and by `chunked_class_sums` on other devices and of other dtypes.
+Sums over the voxels are found by `voxel_kernel.class_sums` on the CPU and by `device_voxel_kernel.class_sums` on a GPU
+where they can read the logits, which is several times faster, and by `chunked_class_sums` otherwise.
 """
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
+from types import ModuleType
 from typing import NamedTuple
 
 import torch
@@ -66,8 +69,11 @@ def voxel_statistics(
         raise ValueError(f"eps must be positive, got {eps}")
     if without is not None and not 0 <= without < logits.shape[1]:
         raise ValueError(f"the class left out must be one of {logits.shape[1]}, got {without}")
-    sums = [_sample_sums(position, logits, mask) for position in range(len(logits))]
-    counts, surprisal = (torch.stack(values) for values in zip(*sums, strict=True))
+    counts, surprisal = _batch_sums(logits, mask)
+    finite = surprisal.isfinite().all(1)
+    if not bool(finite.all()):
+        position = int(finite.logical_not().nonzero()[0])
+        raise ValueError(f"logits of the sample at position {position} are not finite, or too large")
     visible = counts.sum(1, keepdim=True)
     if not bool(visible.all()):
         positions = (visible[:, 0] == 0).nonzero()[:, 0].tolist()
@@ -82,7 +88,7 @@ def voxel_statistics(
     histogram = counts / counted.double()
     weights = class_weights(histogram, eps, without)
     results = (histogram, contribution.sum(1), (weights * contribution).sum(1))
-    return VoxelStatistics(*(result.to(_dtype(logits)) for result in results))
+    return VoxelStatistics(*(result.to(_dtype(logits)).to(logits.device) for result in results))
 
 
 def class_weights(histogram: Tensor, eps: float, without: int | None = None) -> Tensor:
@@ -117,14 +123,37 @@ def chunked_class_sums(logits: Tensor, mask: Tensor | None = None) -> tuple[Tens
     return counts, surprisal
 
 
-def _sample_sums(position: int, logits: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    flat = logits[position].detach().flatten(1)  # (K, V): a view for both memory layouts
-    kept = None if mask is None else mask[position].flatten()
-    fast = flat.device.type == "cpu" and flat.dtype in BITS
-    counts, surprisal = class_sums(flat, kept) if fast else chunked_class_sums(flat, kept)
-    if not bool(torch.isfinite(surprisal).all()):
-        raise ValueError(f"logits of the sample at position {position} are not finite, or too large")
+def _batch_sums(logits: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Counts (B, K) int64 and surprisal (B, K) float64, on the CPU: a GPU is waited for once, the rest is little."""
+    logits = logits.detach()
+    kernel = _device_kernel(logits.device)
+    if kernel is not None and logits.dtype in kernel.DTYPES and logits.shape[1] <= kernel.MOST_CLASSES:
+        sums = kernel.class_sums(logits.flatten(2), None if mask is None else mask.flatten(1)).cpu()
+        return sums[:, 0].long(), sums[:, 1]
+    sums_of = class_sums if logits.device.type == "cpu" and logits.dtype in BITS else chunked_class_sums
+    samples = zip(logits, [None] * len(logits) if mask is None else mask, strict=True)
+    # Flattened, both memory layouts stay views.
+    sums = [sums_of(sample.flatten(1), None if kept is None else kept.flatten()) for sample, kept in samples]
+    counts, surprisal = (torch.stack(values).cpu() for values in zip(*sums, strict=True))
     return counts, surprisal
+
+
+@cache
+def _device_kernel(device: torch.device) -> ModuleType | None:
+    """The kernel for GPUs, tried on a voxel: Triton may be absent or too old, have no compiler, or not know the GPU."""
+    if device.type != "cuda":
+        return None
+    try:
+        from al_lightning.acquisition.functional import device_voxel_kernel
+
+        device_voxel_kernel.class_sums(torch.zeros(1, 2, 1, device=device))
+    except Exception as error:  # each of these fails in its own way
+        warnings.warn(
+            f"voxel statistics on {device} take the slower way of plain PyTorch: Triton cannot be used ({error!r})",
+            stacklevel=2,
+        )
+        return None
+    return device_voxel_kernel
 
 
 def _columns(flat: Tensor, voxels: Tensor | None, part: slice) -> Tensor:
