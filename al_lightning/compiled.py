@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
@@ -11,6 +13,19 @@ from numba import njit
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
+
+_MEMBER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def _team() -> Callable[..., object] | None:
+    """What compilers call for a parallel region of OpenMP: (function, its argument, threads, flags); None if absent."""
+    team = getattr(ctypes.CDLL(None), "GOMP_parallel", None) if sys.platform == "linux" else None
+    if team is not None:
+        team.argtypes = (_MEMBER, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    return team
+
+
+_TEAM = _team()
 
 
 def compiled(*fastmath: str, inline: bool = False) -> Callable[[F], F]:
@@ -30,15 +45,28 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[F], F]:
 
 
 def in_parallel(work: Callable[[T], object], items: Iterable[T]) -> None:
-    """Work on items with as many threads as torch has; this thread works, too, since a new one takes time to start."""
-    shared = iter(list(items))
+    """Work on items with as many threads as torch has; this thread works, too.
 
-    def take() -> None:
-        for item in shared:
-            work(item)
+    Where torch has OpenMP's threads, by those: after an operation they wait for the next one without sleeping, for
+    milliseconds, and would take the processor from threads of our own. `work` should spend its time without the GIL.
+    """
+    shared, threads, errors = iter(list(items)), torch.get_num_threads(), list[BaseException]()
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        others = [pool.submit(take) for _ in range(torch.get_num_threads() - 1)]
+    def take(_: object = None) -> None:
+        try:
+            for item in shared:
+                work(item)
+        except BaseException as error:  # through C nothing can be raised
+            errors.append(error)
+
+    if threads == 1:
         take()
-    for other in others:
-        other.result()
+    elif _TEAM is not None:
+        _TEAM(_MEMBER(take), None, threads, 0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in range(threads - 1):
+                pool.submit(take)
+            take()
+    if errors:
+        raise errors[0]

@@ -12,6 +12,8 @@ from torch import nn
 
 from al_lightning.models.resnet import ResNet
 from al_lightning.models.vad import VAD, VADSize, monte_carlo_dropout
+from al_lightning.models.vad.attention_kernel import attend, suits
+from al_lightning.models.vad.bev_attention import TemporalSelfAttention
 from al_lightning.models.vad.deformable import read_around
 from al_lightning.models.vad.dropout import Dropout
 from al_lightning.models.vad.layers import Attention
@@ -19,15 +21,15 @@ from al_lightning.models.vad.linear import linear
 from al_lightning.types import VoxelGrid
 
 
-def random_reading(seed: int, maps: int, shared: bool, some: bool):
-    """Arguments of `read_around`; many points lie outside of the map, some of them far."""
+def random_reading(seed: int, maps: int, shared: bool, some: bool, alike: bool = False):
+    """Arguments of `read_around`; many points lie outside of the map, some of them far. Alike: one map for all."""
     g = torch.Generator().manual_seed(seed)
     B, Q, S, H, W, heads, d, Z, P = 2, 7, 4 if some else 7, 3, 5, 2, 3, 2, 4
     own = 1 if shared else maps
     anchors = torch.rand(B, 1, S, Z, 2, generator=g).expand(-1, maps, -1, -1, -1) * 1.6 - 0.3
     anchors[0, :, 0, 0], anchors[0, :, 1, 0, 0] = 1e9, -1e30
     arguments = [
-        torch.randn(B, maps, H * W, heads, d, generator=g),
+        torch.randn(B, 1 if alike else maps, H * W, heads, d, generator=g),
         (H, W),
         anchors,
         3 * torch.randn(B, Q, heads, own, P, 2, generator=g).round(decimals=1),
@@ -40,13 +42,35 @@ def random_reading(seed: int, maps: int, shared: bool, some: bool):
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**31), maps=st.integers(1, 3), shared=st.booleans(), some=st.booleans())
-def test_reading_without_gradient_gives_the_same(seed, maps, shared, some):
-    values, *others = random_reading(seed, maps, shared, some)
+@given(
+    seed=st.integers(0, 2**31), maps=st.integers(1, 3), shared=st.booleans(), some=st.booleans(), alike=st.booleans()
+)
+def test_reading_without_gradient_gives_the_same(seed, maps, shared, some, alike):
+    values, *others = random_reading(seed, maps, shared, some, alike)
     expected = read_around(values.clone().requires_grad_(), *others)
     assert expected.requires_grad
     found = read_around(values, *others)
     torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_attention_over_time_by_parts_is_that_of_the_joined_input(past):
+    torch.manual_seed(0)
+    layer, B, (H, W), C = TemporalSelfAttention(16, 2, 0.1, points=3), 2, (3, 4), 16
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    query, positions, reference = torch.randn(B, H * W, C), torch.randn(H * W, C), torch.rand(B, H * W, 2)
+    slots = torch.randn(B, 2, H * W, C) if past else query[:, None].expand(-1, 2, -1, -1)
+    joined = torch.cat((slots[:, 0], query + positions), dim=-1)
+    offsets = layer.sampling_offsets(joined).view(B, H * W, 2, 2, 3, 2)
+    scores = layer.attention_weights(joined).view(B, H * W, 2, 2, 3)
+    values = layer.value_proj(slots).view(B, 2, H * W, 2, 8)
+    anchors = reference[:, None, :, None].expand(-1, 2, -1, -1, -1)
+    expected = layer.output_proj(read_around(values, (H, W), anchors, offsets, scores) / 2)
+    for gradient in (True, False):
+        with torch.set_grad_enabled(gradient):
+            found = layer.read(query, layer.begin(positions, slots if past else None), (H, W), reference)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("side", ["x", "y"])
@@ -128,6 +152,48 @@ def test_attention_is_that_of_torch(masks):
     )  # fmt: skip
     found = ours(query, key, query_pos, key_pos, **chosen)
     torch.testing.assert_close(found, read + query, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(("queries", "keys", "heads", "channels"), [(1, 8, 1, 8), (70, 264, 2, 32), (64, 128, 3, 24)])
+def test_attention_in_tiles_is_that_of_torch(threads, queries, keys, heads, channels):
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, n, channels, generator=g) for n in (queries, keys, keys))
+    q = 20 * q  # some scores lie farther below the highest than a float32's exponent reaches
+    apart = (x.double().view(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
+    expected = F.scaled_dot_product_attention(*apart).transpose(1, 2).flatten(2).float()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert suits(k, heads)
+        torch.testing.assert_close(attend(q, k, v, heads), expected, rtol=1e-4, atol=2e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_attention_in_tiles_hides_no_nan(part):
+    tensors = [torch.ones(1, 8, 8) for _ in range(3)]
+    tensors[part][0, 3, 2] = torch.nan
+    found = attend(*tensors, heads=1)
+    assert found[0, 3].isnan().any()
+
+
+@pytest.mark.parametrize("attention", [False, True])
+def test_places_are_looked_at_as_if_keys_were_made_of_them(attention):
+    torch.manual_seed(0)
+    layer, codes, b, alike, Q, S, C = Attention(16, 2, 0.3).eval(), nn.Linear(2, 16), 2, 3, 4, 5, 16
+    layer.attn.train(attention)
+    nn.init.normal_(layer.attn.in_proj_bias)
+    query, query_pos = torch.randn(2, b * alike, Q, C)
+    key, places, ignored = torch.randn(b, S, C), torch.randn(b * alike, S, 2), torch.rand(b * alike, S) < 0.4
+    ignored[:, -1] = False
+    found = []
+    for gradient in (False, True):
+        torch.manual_seed(1)
+        with torch.set_grad_enabled(gradient):
+            found.append(layer.read_places(query, key, query_pos, places, codes, ignored).detach())
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
 
 
 def test_queries_may_share_their_keys():

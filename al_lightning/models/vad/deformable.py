@@ -33,7 +33,7 @@ def read_around(
     Float32 on the CPU goes through `read_beside` where no gradient is wanted, all else through `read_points`.
 
     Args:
-        values: (B, M, H * W, h, d) feature maps, row by row.
+        values: (B, M, H * W, h, d) feature maps, row by row; or (B, 1, H * W, h, d), M times the same.
         shape: (H, W).
         anchors: (B, M, S, Z, 2) = (x, y); point p lies beside anchor p mod Z.
         offsets: (B, Q, h, M, P, 2) from the anchors, in cells; or (B, Q, h, 1, P, 2), the same in all maps.
@@ -46,7 +46,7 @@ def read_around(
     """
     if fused(values, anchors, offsets, scores):
         return read_beside(values, shape, anchors, offsets, scores, queries, near)
-    B, M = values.shape[:2]
+    B, M = anchors.shape[:2]
     Q = offsets.shape[1]
     offsets = (offsets / anchors.new_tensor((shape[1], shape[0]))).movedim(3, 1).expand(-1, M, -1, -1, -1, -1)
     weights = scores.softmax(dim=-1).movedim(3, 1).expand(-1, M, -1, -1, -1)
@@ -56,6 +56,7 @@ def read_around(
         weights = weights * near[..., None, None]
     repeated = anchors.repeat(1, 1, 1, offsets.shape[-2] // anchors.shape[3], 1)
     locations = repeated[:, :, :, None] + offsets
+    values = values.expand(-1, M, -1, -1, -1)
     read = read_points(values.flatten(0, 1), shape, locations.flatten(0, 1), weights.flatten(0, 1))
     read = read.view(B, M, *read.shape[1:])
     if queries is not None:

@@ -5,15 +5,17 @@ Shape letters: B samples, Q queries, S keys, C channels.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from al_lightning.models.vad.attention_kernel import attend, suits
 from al_lightning.models.vad.deformable import DeformableAttention
 from al_lightning.models.vad.dropout import Dropout
-from al_lightning.models.vad.linear import Linear, linear
+from al_lightning.models.vad.linear import Linear, fused, linear
 
 
 class Attention(nn.Module):
@@ -81,10 +83,48 @@ class Attention(nn.Module):
             k = linear(key_pos, weights[1], None)
             k = k + linear(key, weights[1], biases[1]).repeat_interleave(alike, dim=0)
         v = linear(key, weights[2], biases[2]).repeat_interleave(alike, dim=0)
-        q, k, v = (x.view(*x.shape[:2], attn.num_heads, -1).transpose(1, 2) for x in (q, k, v))
-        dropout = attn.dropout if attn.training else 0.0
-        read = F.scaled_dot_product_attention(q, k, v, _penalty(q, ignored, blocked), dropout)
-        return linear(read.transpose(1, 2).flatten(2), attn.out_proj.weight, attn.out_proj.bias)
+        dropout, penalty = attn.dropout if attn.training else 0.0, _penalty(q, ignored, blocked)
+        if penalty is None and not dropout and fused(q, k, v) and suits(k, attn.num_heads):
+            read = attend(q, k, v, attn.num_heads)
+        else:
+            q, k, v = (x.view(*x.shape[:2], attn.num_heads, -1).transpose(1, 2) for x in (q, k, v))
+            read = F.scaled_dot_product_attention(q, k, v, penalty, dropout).transpose(1, 2).flatten(2)
+        return linear(read, attn.out_proj.weight, attn.out_proj.bias)
+
+    def read_places(
+        self, query: Tensor, key: Tensor, query_pos: Tensor, places: Tensor, codes: nn.Linear, ignored: Tensor
+    ) -> Tensor:
+        """`read`, of keys that lie elsewhere for every query: key_pos = codes(places).
+
+        Without gradient on the CPU no keys are made of the positions: they add to a score what is linear in the place.
+
+        Args:
+            query: (B, Q, C).
+            key: (b, S, C), each the keys of B / b queries in a row.
+            query_pos: (B, Q, C).
+            places: (B, S, 2).
+            codes: places to positions.
+            ignored: (B, S) bool.
+
+        Returns:
+            (B, Q, C).
+        """
+        attn, heads, S = self.attn, self.attn.num_heads, key.shape[1]
+        if attn.training or not fused(query, key, places, attn.in_proj_weight):
+            return self.read(query, key, query_pos, codes(places), ignored)
+        weights, biases = attn.in_proj_weight.chunk(3), attn.in_proj_bias.chunk(3)
+        q = linear(query + query_pos, weights[0], biases[0])
+        k = linear(key, weights[1], None)  # biases of the keys raise all scores of a query alike
+        v = linear(key, weights[2], biases[2])
+        q, k, v = (x.reshape(len(key), -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in (q, k, v))
+        slopes = q @ (weights[1] @ codes.weight).view(heads, -1, 2) / math.sqrt(q.shape[-1])
+        slopes = slopes.view(len(key), heads, -1, query.shape[1], 2)  # (b, h, B / b, Q, 2)
+        x, y = places.view(len(key), 1, -1, 1, S, 2).movedim(-1, 0).contiguous()
+        hidden = x.new_zeros(x.shape).masked_fill(ignored.view_as(x), -torch.inf)
+        scores = torch.addcmul(hidden, slopes[..., :1], x)
+        scores = torch.addcmul(scores, slopes[..., 1:], y)
+        read = F.scaled_dot_product_attention(q, k, v, scores.flatten(2, 3))
+        return linear(read.transpose(1, 2).flatten(2), attn.out_proj.weight, attn.out_proj.bias).view_as(query)
 
 
 def _penalty(like: Tensor, ignored: Tensor | None, blocked: Tensor | None) -> Tensor | None:
@@ -168,11 +208,9 @@ class InteractionLayer(nn.Module):
         self.ffns = nn.ModuleList([FeedForward(dims, hidden, dropout)])
         self.norms = nn.ModuleList(nn.LayerNorm(dims) for _ in range(2))
 
-    def forward(
-        self, query: Tensor, key: Tensor, query_pos: Tensor, key_pos: Tensor, ignored: Tensor | None = None
-    ) -> Tensor:
-        """Arguments and result as of `Attention.forward`."""
-        query = self.norms[0](self.attentions[0](query, key, query_pos, key_pos, ignored))
+    def forward(self, query: Tensor, read: Tensor) -> Tensor:
+        """Query (B, Q, C), with what its attention read, to (B, Q, C)."""
+        query = self.norms[0](cast(Attention, self.attentions[0]).add(query, read))
         out: Tensor = self.norms[1](self.ffns[0](query))
         return out
 

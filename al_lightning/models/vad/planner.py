@@ -7,11 +7,14 @@ Shape letters: B samples, A agents, M modes, T steps, V map elements, P points o
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from al_lightning.models.vad.deformable import initialize_projection
-from al_lightning.models.vad.layers import InteractionLayer, Layers, regressor
+from al_lightning.models.vad.layers import Attention, InteractionLayer, Layers, regressor
+from al_lightning.models.vad.linear import Linear
 from al_lightning.models.vad.transformer import VADSize, xavier
 
 COMMANDS = 3
@@ -32,18 +35,27 @@ class Interaction(Layers):
         super().__init__([InteractionLayer(size.dims, size.heads, size.hidden, size.dropout)])
         xavier(self)
 
-    def forward(
-        self, query: Tensor, key: Tensor, query_pos: Tensor, key_pos: Tensor, ignored: Tensor | None = None
-    ) -> Tensor:
+    @property
+    def _attention(self) -> Attention:
+        return cast(Attention, cast(InteractionLayer, self.layers[0]).attentions[0])
+
+    def forward(self, query: Tensor, key: Tensor, query_pos: Tensor, key_pos: Tensor) -> Tensor:
         """Arguments and result as of `Attention.forward`."""
-        out: Tensor = self.layers[0](query, key, query_pos, key_pos, ignored)
+        out: Tensor = self.layers[0](query, self._attention.read(query, key, query_pos, key_pos))
+        return out
+
+    def look_around(
+        self, query: Tensor, key: Tensor, query_pos: Tensor, places: Tensor, codes: nn.Linear, ignored: Tensor
+    ) -> Tensor:
+        """Arguments and result as of `Attention.read_places`."""
+        out: Tensor = self.layers[0](query, self._attention.read_places(query, key, query_pos, places, codes, ignored))
         return out
 
 
 class _PointLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU())
+        self.mlp = nn.Sequential(Linear(inputs, outputs), nn.LayerNorm(outputs), nn.ReLU())
 
     def forward(self, points: Tensor) -> Tensor:
         points = self.mlp(points)
@@ -107,7 +119,7 @@ class MotionPlanner(nn.Module):
         self.ego_map_pos_mlp = nn.Linear(2, dims)
         self.ego_fut_decoder = regressor(2 * dims, COMMANDS * size.steps * 2)
         self.agent_fus_mlp = nn.Sequential(
-            nn.Linear(2 * size.modes * dims, dims), nn.LayerNorm(dims), nn.ReLU(), nn.Linear(dims, dims)
+            Linear(2 * size.modes * dims, dims), nn.LayerNorm(dims), nn.ReLU(), Linear(dims, dims)
         )
 
     def motion_features(
@@ -137,7 +149,7 @@ class MotionPlanner(nn.Module):
         places = nn.functional.pad(relative, (0, 0, 0, 1), value=1.0).flatten(0, 1)
         keys = nn.functional.pad(lanes, (0, 0, 0, 1))
         here = self.pos_mlp(positions.new_zeros(2)).expand_as(tokens)
-        informed = self.motion_map_decoder(tokens, keys, here, self.pos_mlp(places), ignored)
+        informed = self.motion_map_decoder.look_around(tokens, keys, here, places, self.pos_mlp, ignored)
         return torch.cat((tokens, informed), dim=-1).view(B, A, self.size.modes, 2 * C)
 
     def plan(self, motion: Tensor, positions: Tensor, lanes: Tensor, lane_positions: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Deformable attention's reading as machine code: no sample is written down before it is summed up.
 
-Shape letters as in `deformable`; a layout is (M, S, Z, h, G, P, d): G = M, or 1 if the maps share offsets and scores.
+Shape letters as in `deformable`; a layout is (M, V, S, Z, h, G, P, d): V = M, or 1 if all maps are the same one, and
+G = M, or 1 if they share offsets and scores.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from al_lightning.compiled import compiled, in_parallel
 
-Layout = tuple[int, int, int, int, int, int, int]
+Layout = tuple[int, int, int, int, int, int, int, int]
 f32, u64 = np.float32, np.uint64
 
 
@@ -35,7 +36,7 @@ def read_beside(
     rows = torch.arange(S).expand(B, M, S) if queries is None else queries
     rows = rows if near is None else rows.where(near, -1)
     out = values.new_zeros(B, Q, heads * values.shape[-1])
-    layout = (M, S, Z, heads, G, P, values.shape[-1])
+    layout = (M, values.shape[1], S, Z, heads, G, P, values.shape[-1])
     arrays = [_flat(tensor) for tensor in (values, anchors, offsets, scores, rows, out)]
 
     def work(part: tuple[int, int]) -> None:
@@ -67,9 +68,10 @@ def _read(
     head: int,
 ) -> None:
     """Add to out what one head reads in one sample; all arrays are flat, queries below 0 are left out."""
-    M, S, Z, heads, G, P, d = layout
+    M, V, S, Z, heads, G, P, d = layout
     weights = np.empty(P, np.float32)
     for m in range(M):
+        above = m * H if V > 1 else 0  # rows of the maps before
         for s in range(S):
             query = queries[u64(m * S + s)]
             if query < 0:
@@ -91,7 +93,7 @@ def _read(
                     r_share = right_share if left + 1 < W else f32(0)
                     t_share = (f32(1) - bottom_share) * weights[u64(p)] if top >= 0 else f32(0)
                     b_share = bottom_share * weights[u64(p)] if top + 1 < H else f32(0)
-                    upper, lower = (m * H + max(top, 0)) * W, (m * H + min(top + 1, H - 1)) * W
+                    upper, lower = (above + max(top, 0)) * W, (above + min(top + 1, H - 1)) * W
                     near, far = max(left, 0), min(left + 1, W - 1)
                     tl, tr = u64(((upper + near) * heads + head) * d), u64(((upper + far) * heads + head) * d)
                     bl, br = u64(((lower + near) * heads + head) * d), u64(((lower + far) * heads + head) * d)

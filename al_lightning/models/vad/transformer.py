@@ -192,18 +192,18 @@ class PerceptionTransformer(nn.Module):
         shift = shift_since_previous(inputs.can_bus, (high[0] - low[0], high[1] - low[1]))
         reference = cell_locations(self.shape, cells.device) + shift[:, None]
         query = cells + self.can_bus_mlp(inputs.can_bus.float())[:, None]
-        past = None
+        past, (history, no_past) = None, _carried(history, inputs.new_scene)
         if history is not None:
             past = torch.stack((turn(history, self.shape, inputs.can_bus[:, 17], self.turning_point), query), dim=1)
-        return Surroundings(
-            query, positions, self.shape, reference, past, _first_frames(inputs.new_scene), tokens, (H, W), view
-        )
+        return Surroundings(query, positions, self.shape, reference, past, no_past, tokens, (H, W), view)
 
 
 @eager
-def _first_frames(new_scene: Tensor) -> Tensor | None:
-    """None if no sample is one."""
-    return new_scene if bool(new_scene.any()) else None
+def _carried(history: Tensor | None, new_scene: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """What is carried, None if all samples begin a scene; and which do so, None if all or none."""
+    if history is None or bool(new_scene.all()):
+        return None, None
+    return history, new_scene if bool(new_scene.any()) else None
 
 
 def xavier(module: nn.Module) -> None:
