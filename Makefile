@@ -30,7 +30,7 @@ lint: setup ## ruff, mypy and the import arrows
 	$(BIN)/lint-imports
 
 unit: setup ## pytest alone
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadscope
 
 test: lint unit ## all checks
 

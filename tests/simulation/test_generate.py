@@ -43,7 +43,7 @@ def start(root, preset):
     )
 
 
-def wait_for(condition, seconds=90.0):
+def wait_for(condition, seconds=240.0):
     """The first true value of a condition."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
