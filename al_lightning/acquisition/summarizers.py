@@ -13,7 +13,6 @@ from torch import Tensor
 
 from al_lightning.acquisition.functional import uncertainty_shares, voxel_statistics
 from al_lightning.acquisition.occupied_kernel import occupied_voxels
-from al_lightning.acquisition.threads import one_thread
 from al_lightning.acquisition.visibility import frustum_visibility
 from al_lightning.types import (
     IGNORE,
@@ -134,8 +133,7 @@ class VoxelSummarizer:
             raise ValueError(f"logits {tuple(logits.shape)} do not fit the grid {self.grid.shape}")
         mask = self._mask(batch, prediction)
         if mask is not None:
-            with one_thread():
-                unseen = ~mask.flatten(1).any(1)
+            unseen = ~mask.flatten(1).any(1)
             if bool(unseen.any()):
                 rows = batch.index[unseen.to(batch.index.device)].tolist()
                 raise ValueError(f"visibility '{self.visibility}' holds no voxel for dataset rows {rows}")

@@ -15,9 +15,6 @@ def one_thread() -> Iterator[None]:
     For functions made of thousands of operations of microseconds: each shared operation waits for the slowest thread.
     Beside another busy process, the workers of a data loader for one, that is a time slice of the scheduler an
     operation: seconds a sample instead of milliseconds.
-
-    And for small operations ahead of compiled loops that run `in_parallel`: for milliseconds after a shared operation
-    torch's threads keep the processor busy while they wait for more.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

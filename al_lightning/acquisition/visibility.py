@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,9 +79,7 @@ def frustum_visibility(occupied: Tensor, grid: VoxelGrid, inputs: CameraInputs) 
     _check_shape(occupied, grid)
     cameras = _to_voxels(grid, _camera_poses(inputs)[..., :3, 3])
     samples = zip(occupied.cpu(), _in_frustum(grid, inputs), cameras, strict=True)
-    # NumPy's copy: that of torch wakes threads, which then keep the processor from what comes next.
-    seen = np.stack([seen_by_cameras(*sample, TOUCH).numpy() for sample in samples])
-    return torch.from_numpy(seen).to(occupied.device)
+    return torch.stack([seen_by_cameras(*sample, TOUCH) for sample in samples]).to(occupied.device)
 
 
 @one_thread()
