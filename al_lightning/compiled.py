@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import get_ident
 from typing import Any, TypeVar, cast
 
 import torch
@@ -22,7 +24,14 @@ def _team() -> Callable[..., object] | None:
     team = getattr(ctypes.CDLL(None), "GOMP_parallel", None) if sys.platform == "linux" else None
     if team is not None:
         team.argtypes = (_MEMBER, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        os.register_at_fork(after_in_child=_forget_team)
     return team
+
+
+def _forget_team() -> None:
+    """A process forked from another does not have its threads, but OpenMP would wait for them."""
+    global _TEAM
+    _TEAM = None
 
 
 _TEAM = _team()
@@ -50,7 +59,8 @@ def in_parallel(work: Callable[[T], object], items: Iterable[T]) -> None:
     Where torch has OpenMP's threads, by those: after an operation they wait for the next one without sleeping, for
     milliseconds, and would take the processor from threads of our own. `work` should spend its time without the GIL.
     """
-    shared, threads, errors = iter(list(items)), torch.get_num_threads(), list[BaseException]()
+    shared, threads = iter(list(items)), torch.get_num_threads()
+    errors, ended = list[BaseException](), list[int]()
 
     def take(_: object = None) -> None:
         try:
@@ -58,11 +68,14 @@ def in_parallel(work: Callable[[T], object], items: Iterable[T]) -> None:
                 work(item)
         except BaseException as error:  # through C nothing can be raised
             errors.append(error)
+        ended.append(get_ident())
 
     if threads == 1:
         take()
     elif _TEAM is not None:
         _TEAM(_MEMBER(take), None, threads, 0)
+        if get_ident() not in ended:  # interrupted where C calls Python, which drops the error
+            raise KeyboardInterrupt
     else:
         with ThreadPoolExecutor(threads) as pool:
             for _ in range(threads - 1):

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -41,3 +43,29 @@ def test_an_error_of_any_thread_is_raised(threads):
 
     with pytest.raises(ValueError, match="seven"):
         in_parallel(work, range(20))
+
+
+def test_an_interrupt_that_c_drops_is_raised(monkeypatch):
+    monkeypatch.setattr(compiled, "_TEAM", lambda *_: None)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with pytest.raises(KeyboardInterrupt):
+        in_parallel(print, range(3))
+
+
+FORKED = """
+import os, torch
+from al_lightning.compiled import in_parallel
+torch.set_num_threads(3)
+in_parallel(lambda item: None, range(9))
+child = os.fork()
+if not child:
+    done = []
+    in_parallel(done.append, range(9))
+    os._exit(len(done))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "9\n", done.stderr

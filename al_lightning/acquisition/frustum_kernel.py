@@ -22,7 +22,7 @@ def centers_in_images(projections: Tensor, centers: Sequence[Tensor], size: tupl
 
     Args:
         projections: (N, 3, 4) float64, points to (u d, v d, d) with the depth d; on the CPU.
-        centers: (X,), (Y,), (Z,) float64.
+        centers: (X,), (Y,), (Z,) float64, ascending, none of them empty.
         size: height and width of the images, pixels.
 
     Returns:

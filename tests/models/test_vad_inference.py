@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from al_lightning.models.resnet import ResNet
-from al_lightning.models.vad import VAD, VADSize, monte_carlo_dropout
+from al_lightning.models.vad import VAD, VADSize, layers, monte_carlo_dropout
 from al_lightning.models.vad.attention_kernel import attend, suits
 from al_lightning.models.vad.bev_attention import TemporalSelfAttention
 from al_lightning.models.vad.deformable import read_around
@@ -194,6 +194,20 @@ def test_places_are_looked_at_as_if_keys_were_made_of_them(attention):
         with torch.set_grad_enabled(gradient):
             found.append(layer.read_places(query, key, query_pos, places, codes, ignored).detach())
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+def test_the_compiled_ways_are_taken_without_gradient_alone(monkeypatch):
+    taken = []
+    monkeypatch.setattr(layers, "attend", lambda q, *_: taken.append("tiles") or q)
+    layer, codes = Attention(16, 2, 0.1).eval(), nn.Linear(2, 16)
+    codes.register_forward_hook(lambda *_: taken.append("keys of places"))
+    query, ignored = torch.randn(3, 8, 16), torch.zeros(3, 8, dtype=torch.bool)
+    for gradient, expected in ((False, ["tiles"]), (True, ["keys of places"])):
+        taken.clear()
+        with torch.set_grad_enabled(gradient):
+            layer.read(query, query, query, query)
+            layer.read_places(query, query, query, torch.randn(3, 8, 2), codes, ignored)
+        assert taken == expected
 
 
 def test_queries_may_share_their_keys():

@@ -1,7 +1,7 @@
 """Two things that loops cannot tell the compiler: to transpose in registers, and to fetch what is needed soon.
 
 Numba does not compile a function anew when a function of another file that it calls changes: who edits this file has to
-touch `voxel_kernel`, too.
+touch `voxel_kernel` and `occupied_kernel`, too.
 """
 
 from __future__ import annotations
