@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -138,6 +139,29 @@ class DrivingPrediction:
     line_logits: Tensor
     lines: Tensor
     plan: Tensor
+
+
+def plan_alone(plan: Tensor) -> DrivingPrediction:
+    """A prediction that holds nothing but a plan (B, 3, T, 2)."""
+    B, _, T, _ = plan.shape
+    return DrivingPrediction(
+        bev=plan.new_zeros(B, 0, 0),
+        agent_logits=plan.new_zeros(1, B, 0, 0),
+        agent_boxes=plan.new_zeros(1, B, 0, 10),
+        agent_futures=plan.new_zeros(B, 0, 0, T, 2),
+        agent_mode_logits=plan.new_zeros(B, 0, 0),
+        line_logits=plan.new_zeros(1, B, 0, 3),
+        lines=plan.new_zeros(1, B, 0, 0, 2),
+        plan=plan,
+    )
+
+
+class Drive(Protocol):
+    """Predicts one and the same batch again and again; random if dropout has become active."""
+
+    def __call__(self, plan_only: bool = False) -> DrivingPrediction:
+        """All of the prediction; or its plan, the rest of which may then be left empty as by `plan_alone`."""
+        ...
 
 
 def commanded(plan: Tensor, command: Tensor) -> Tensor:

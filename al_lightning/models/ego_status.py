@@ -10,13 +10,13 @@ Shape letters: B samples, T steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from al_lightning.driving import DrivingInputs, DrivingPrediction
+from al_lightning.driving import Drive, DrivingInputs, DrivingPrediction, plan_alone
 
 COMMANDS = 3
 SIGNALS = slice(7, 16)
@@ -80,13 +80,11 @@ class EgoStatusPlanner(nn.Module):
         commands = torch.eye(COMMANDS, device=known.device).expand(B, -1, -1)
         asked = torch.cat((known[:, None].expand(-1, COMMANDS, -1), commands), dim=-1)
         correction = self.correction(self.layers(asked)).view(B, COMMANDS, -1, 2)
-        return _plan_alone((_last_displacement(inputs)[:, None, None] + correction).float())
+        return plan_alone((_last_displacement(inputs)[:, None, None] + correction).float())
 
-    def prepare(
-        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
-    ) -> Callable[[], DrivingPrediction]:
+    def prepare(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> Drive:
         """`drive`, to be called again and again."""
-        return lambda: self.drive(features, inputs, history)
+        return lambda plan_only=False: self.drive(features, inputs, history)  # noqa: ARG005 - there is no more
 
     def carry(self, inputs: DrivingInputs, history: Tensor | None = None) -> Tensor:
         """Nothing to carry to the next frame (B, 0, 0)."""
@@ -115,18 +113,3 @@ def _last_displacement(inputs: DrivingInputs) -> Tensor:
     forward = STEP_SECONDS * inputs.can_bus[:, SPEED]
     ahead = torch.stack((torch.zeros_like(forward), forward), dim=1)
     return torch.where(inputs.new_scene[:, None], ahead, inputs.ego_history[:, -1])
-
-
-def _plan_alone(plan: Tensor) -> DrivingPrediction:
-    """A prediction that holds nothing but a plan (B, 3, T, 2)."""
-    B, _, T, _ = plan.shape
-    return DrivingPrediction(
-        bev=plan.new_zeros(B, 0, 0),
-        agent_logits=plan.new_zeros(1, B, 0, 0),
-        agent_boxes=plan.new_zeros(1, B, 0, 10),
-        agent_futures=plan.new_zeros(B, 0, 0, T, 2),
-        agent_mode_logits=plan.new_zeros(B, 0, 0),
-        line_logits=plan.new_zeros(1, B, 0, 3),
-        lines=plan.new_zeros(1, B, 0, 0, 2),
-        plan=plan,
-    )

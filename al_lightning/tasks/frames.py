@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from al_lightning.driving import DrivingAnnotations, DrivingInputs, DrivingPrediction
+from al_lightning.driving import Drive, DrivingAnnotations, DrivingInputs, DrivingPrediction
 from al_lightning.types import Batch
 
 PlanningBatch = Batch[DrivingInputs, DrivingAnnotations]
@@ -25,9 +25,7 @@ class Driver(Protocol):
         """Images (B, N, 3, H, W) to features (B, ...)."""
         ...
 
-    def prepare(
-        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
-    ) -> Callable[[], DrivingPrediction]:
+    def prepare(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> Drive:
         """Features, the rest of the inputs, and the previous frame's bird's-eye view (B, Q, C) to a prediction.
 
         The function returned may be called again and again, random where dropout is then active; what is the same in
@@ -54,7 +52,7 @@ class Frame(NamedTuple):
     row: int
     features: Tensor
     inputs: DrivingInputs
-    drive: Callable[[], DrivingPrediction]
+    drive: Drive
     prediction: DrivingPrediction
 
 

@@ -178,7 +178,7 @@ class PlanningTask(LightningModule):
         with torch.random.fork_rng(cuda), monte_carlo_dropout(self.network, self.attention_dropout):
             for number in range(self.passes):
                 _seed(pass_seed(self.seed, frame.row, number), frame.features.device)
-                predictions.append(frame.drive())
+                predictions.append(frame.drive(plan_only=True))
         return torch.cat([_positions(prediction, frame.inputs) for prediction in predictions])
 
 

@@ -243,6 +243,8 @@ def test_what_is_prepared_once_serves_all_passes(network, attention, past):
                 torch.manual_seed(seed)
                 found = again()
                 torch.manual_seed(seed)
+                assert torch.equal(again(plan_only=True).plan, found.plan)
+                torch.manual_seed(seed)
                 expected = network.drive(features, inputs, history)
                 torch.manual_seed(seed)
                 with torch.enable_grad():  # the plain code

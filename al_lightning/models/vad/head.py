@@ -5,12 +5,10 @@ Shape letters: B samples, N cameras, Q cells, C channels, L layers, A agents, V 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from al_lightning.driving import DrivingInputs, DrivingPrediction
+from al_lightning.driving import Drive, DrivingInputs, DrivingPrediction, plan_alone
 from al_lightning.models.vad.encoder import CellPositions, Surroundings
 from al_lightning.models.vad.layers import classifier, regressor
 from al_lightning.models.vad.planner import LINE_SCORE, MotionPlanner, nearest_to_corner
@@ -69,18 +67,20 @@ class VADHead(MotionPlanner):
         bev: Tensor = encoder(around, encoder.begin(around))
         return bev
 
-    def prepare(self, around: Surroundings) -> Callable[[], DrivingPrediction]:
+    def prepare(self, around: Surroundings) -> Drive:
         """`forward`, to be called again and again: what no dropout precedes is found once, now."""
         transformer, lines = self.transformer, self._line_queries()
         begun = transformer.encoder.begin(around)
         first = transformer.decoder.begin(self.query_embedding.weight), transformer.map_decoder.begin(lines)
-        return lambda: self(transformer.encoder(around, begun), *first)
+        return lambda plan_only=False: self(transformer.encoder(around, begun), *first, plan_only)
 
     def _line_queries(self) -> Tensor:
         return (self.map_instance_embedding.weight[:, None] + self.map_pts_embedding.weight).flatten(0, 1)
 
-    def forward(self, bev: Tensor, agents: Tensor | None = None, elements: Tensor | None = None) -> DrivingPrediction:
-        """Bird's-eye view (B, Q, C), and what either decoder did `begin` with, to all predictions."""
+    def forward(
+        self, bev: Tensor, agents: Tensor | None = None, elements: Tensor | None = None, plan_only: bool = False
+    ) -> DrivingPrediction:
+        """Bird's-eye view (B, Q, C), and what either decoder did `begin` with, to all predictions or the plan."""
         transformer, shape = self.transformer, self.transformer.shape
         agent_states, agent_codes = transformer.decoder(
             self.query_embedding.weight, bev, shape, transformer.reference_points, self.reg_branches, agents
@@ -96,6 +96,9 @@ class VADHead(MotionPlanner):
         lanes = self.lane_encoder(line_states[-1])
         shown = line_logits[-1].sigmoid().amax(dim=-1) > LINE_SCORE
         motion = self.motion_features(agent_states[-1], positions, lanes, line_positions, shown)
+        plan = self.plan(motion, positions, lanes, line_positions)
+        if plan_only:
+            return plan_alone(plan)
         return DrivingPrediction(
             bev=bev,
             agent_logits=_apply(self.cls_branches, agent_states),
@@ -104,7 +107,7 @@ class VADHead(MotionPlanner):
             agent_mode_logits=self.traj_cls_branches[0](motion).float().squeeze(-1),
             line_logits=line_logits,
             lines=self._metres(lines, axes=(0, 1)),
-            plan=self.plan(motion, positions, lanes, line_positions),
+            plan=plan,
         )
 
     def _metres(self, codes: Tensor, axes: tuple[int, ...]) -> Tensor:

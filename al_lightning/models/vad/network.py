@@ -8,12 +8,10 @@ Shape letters: B samples, N cameras, H W pixels, h w feature pixels, Q cells, C 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
-from al_lightning.driving import DrivingInputs, DrivingPrediction
+from al_lightning.driving import Drive, DrivingInputs, DrivingPrediction
 from al_lightning.models.checkpoint import load_backbone, load_checkpoint
 from al_lightning.models.image_neck import ImageNeck
 from al_lightning.models.image_trunk import ImageMerger, ImageTrunk, check_fit, last_maps
@@ -135,9 +133,7 @@ class VAD(nn.Module):
         """Features (B, N, C, h, w) and the past (B, Q, C), or None, to the bird's-eye view (B, Q, C)."""
         return self.pts_bbox_head.encode(self.pts_bbox_head.surroundings(features, inputs, history, self.stride))
 
-    def prepare(
-        self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None
-    ) -> Callable[[], DrivingPrediction]:
+    def prepare(self, features: Tensor, inputs: DrivingInputs, history: Tensor | None = None) -> Drive:
         """`drive`, to be called again and again: what no dropout precedes is found once, now.
 
         Args:
