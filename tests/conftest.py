@@ -1,6 +1,7 @@
 """Settings of all tests, a record of opened files, and the simulated data set that they share."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before OpenMP is loaded; 
 
 from al_lightning.simulation.generate import generate
 from al_lightning.simulation.presets import PRESETS
+
+# Workers of pytest-xdist ignore Control-C, and so would whatever they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("steady", deadline=None)  # a busy machine is no bug
 settings.load_profile("steady")
