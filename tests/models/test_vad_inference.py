@@ -87,6 +87,17 @@ def test_reading_at_the_far_edge_of_a_map(side):
     torch.testing.assert_close(read_around(values, *arguments), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("which", ["values", "offsets", "scores"])
+def test_reading_passes_on_what_is_no_number(which):
+    """To the query that meets it, and to no other."""
+    arguments = random_reading(0, 1, False, False)
+    place = {"values": 0, "offsets": 3, "scores": 4}[which]
+    arguments[place][0, 0] = torch.nan  # a whole map, or what the first query asks
+    expected = read_around(arguments[0].clone().requires_grad_(), *arguments[1:]).isnan()
+    assert torch.equal(read_around(*arguments).isnan(), expected)
+    assert expected.any() and not expected.all()
+
+
 def test_reading_does_not_depend_on_the_number_of_threads():
     arguments, threads = random_reading(0, 2, False, True), torch.get_num_threads()
     found = []

@@ -1,14 +1,17 @@
-"""Attention as machine code: the scores of a few queries and keys are used while the cache holds them.
+"""Attention as machine code: scores and samples are summed up while the cache holds them.
 
-Vectors run along queries. The softmax is taken online, as in FlashAttention (arXiv 2205.14135).
+Attention to all keys runs its vectors along queries, and takes the softmax online, as FlashAttention does (arXiv
+2205.14135). Deformable attention first finds where a few queries look, then reads there, vectors along channels.
 
-Shape letters: B samples, Q queries, S keys, C = h * d channels, h heads.
+Shape letters: B samples, Q queries, S keys, C = h * d channels, h heads; of deformable attention as in `deformable`, S
+queries near a map.
 """
 
 from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,9 @@ from al_lightning.compiled import compiled, in_parallel
 
 QUERIES, KEYS = 64, 128  # of a tile, whose scores take 32 KiB
 STEP = 8  # terms that are added to a sum at a time
+LOOKING = 32  # queries whose points are found at a time
+Layout = tuple[int, int, int, int, int, int, int, int]
+"""(M, V, S, Z, h, G, P, d): V = M, or 1 if all maps are the same one; G = M, or 1 if they share offsets and scores."""
 f32, u32, u64 = np.float32, np.uint32, np.uint64
 LOG2_E = f32(1 / math.log(2))
 LN_2_HIGH = f32(0.693359375)  # of few bits: small whole numbers of it are exact
@@ -165,3 +171,145 @@ def _exp(x: np.float32) -> np.float32:
     series = series * rest * rest + rest + f32(1)
     exponent = (f32(rounded).view(np.uint32) << u32(23)) + u32(0x3F800000)
     return series * np.uint32(exponent).view(np.float32)
+
+
+def read_beside(
+    values: Tensor,
+    shape: tuple[int, int],
+    anchors: Tensor,
+    offsets: Tensor,
+    scores: Tensor,
+    queries: Tensor | None = None,
+    near: Tensor | None = None,
+) -> Tensor:
+    """What `deformable.read_around` says, of tensors that are `fused`; the same bits for every number of threads."""
+    B, M, S, Z, _ = anchors.shape
+    Q, heads, G, P = scores.shape[1:]
+    rows = torch.arange(S).expand(B, M, S) if queries is None else queries
+    rows = rows if near is None else rows.where(near, -1)
+    out = values.new_zeros(B, Q, heads * values.shape[-1])
+    layout = (M, values.shape[1], S, Z, heads, G, P, values.shape[-1])
+    maps: NDArray[np.float32] = values.detach().flatten(1, 2).numpy()
+    arrays = [_flat(tensor) for tensor in (anchors, offsets, scores, rows, out)]
+
+    def work(part: tuple[int, int]) -> None:
+        b, head = part
+        around, moved, scored, listed, target = (array[b] for array in arrays)
+        # Lines of memory that lie a power of two apart would drive each other out of the cache.
+        own = np.ascontiguousarray(maps[b, :, head]).reshape(-1)
+        _read(own, around, moved, scored, listed, target, shape[0], shape[1], layout, head)
+
+    in_parallel(work, product(range(B), range(heads)))
+    return out
+
+
+def _flat(tensor: Tensor) -> NDArray[Any]:
+    """(B, numbers of a sample); detached, as the memory of a tensor that learns is not given."""
+    flat: NDArray[Any] = tensor.detach().contiguous().view(len(tensor), -1).numpy()
+    return flat
+
+
+@compiled()
+def _read(
+    values: NDArray[np.float32],
+    anchors: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    queries: NDArray[np.int64],
+    out: NDArray[np.float32],
+    H: int,
+    W: int,
+    layout: Layout,
+    head: int,
+) -> None:
+    """Add to out what one head reads in its maps of one sample; all arrays are flat, queries below 0 are left out."""
+    M, V, S, Z, heads, G, P, d = layout
+    looking, places = np.empty(LOOKING, np.int64), np.empty((2, LOOKING * P), np.float32)
+    weights, shares = np.empty(LOOKING * P, np.float32), np.empty((4, LOOKING * P), np.float32)
+    corners = np.empty((4, LOOKING * P), np.int32)
+    for m in range(M):
+        above = m * H if V > 1 else 0  # rows of the maps before
+        s = 0
+        while s < S:
+            count = 0
+            while s < S and count < LOOKING:
+                query = queries[m * S + s]
+                if query >= 0:
+                    looking[count] = query
+                    point = ((query * heads + head) * G + (m if G > 1 else 0)) * P
+                    first, top = u64((m * S + s) * Z * 2), scores[u64(point)]
+                    for p in range(P):
+                        top = max(top, scores[u64(point + p)])
+                    anchor = first
+                    for p in range(P):
+                        here, offset = u64(count * P + p), u64(2 * (point + p))
+                        weights[here] = scores[u64(point + p)] - top
+                        places[0, here] = anchors[anchor] * f32(W) + (offsets[offset] - f32(0.5))
+                        places[1, here] = anchors[anchor + u64(1)] * f32(H) + (offsets[offset + u64(1)] - f32(0.5))
+                        anchor += u64(2)
+                        if anchor == first + u64(2 * Z):
+                            anchor = first
+                    count += 1
+                s += 1
+            _softmax(weights, count, P)
+            _spread(places, weights, count * P, above, H, W, corners, shares)
+            for i in range(count):
+                target = u64((looking[i] * heads + head) * d)
+                for point in range(u64(i * P), u64((i + 1) * P)):
+                    tl, tr = u64(corners[0, point] * d), u64(corners[1, point] * d)
+                    bl, br = u64(corners[2, point] * d), u64(corners[3, point] * d)
+                    a, b, c, e = shares[0, point], shares[1, point], shares[2, point], shares[3, point]
+                    if a == 0 and b == 0 and c == 0 and e == 0:  # outside
+                        continue
+                    for k in range(u64(d)):
+                        out[target + k] += (
+                            a * values[tl + k] + b * values[tr + k] + c * values[bl + k] + e * values[br + k]
+                        )
+
+
+@compiled(inline=True)
+def _softmax(weights: NDArray[np.float32], count: int, P: int) -> None:
+    """Scores, less the largest, to weights (count, P), flat."""
+    for i in range(u64(count * P)):
+        weights[i] = _exp(weights[i])
+    for first in range(u64(0), u64(count * P), u64(P)):
+        total = f32(0)
+        for p in range(u64(P)):
+            total += weights[first + p]
+        for p in range(u64(P)):
+            weights[first + p] /= total
+
+
+@compiled(inline=True)
+def _spread(
+    places: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    count: int,
+    above: int,
+    H: int,
+    W: int,
+    corners: NDArray[np.int32],
+    shares: NDArray[np.float32],
+) -> None:
+    """Which four cells each of the places reads, and how much of each.
+
+    A place outside of the map moves to where its outer corners would have the whole share; these have none, and stand
+    for the nearest inside. The place's number plus one may round up to the far edge.
+    """
+    for i in range(u64(count)):
+        x, y = places[0, i], places[1, i]
+        x = f32(-1) if x < f32(-1) else f32(W) if x > f32(W) else x
+        y = f32(-1) if y < f32(-1) else f32(H) if y > f32(H) else y
+        left = min(max(int(x + f32(1)), 0), W) - 1
+        top = min(max(int(y + f32(1)), 0), H) - 1
+        right_share, bottom_share = x - f32(left), y - f32(top)
+        l_share = f32(1) - right_share if left >= 0 else f32(0)
+        r_share = right_share if left + 1 < W else f32(0)
+        t_share = (f32(1) - bottom_share) * weights[i] if top >= 0 else f32(0)
+        b_share = bottom_share * weights[i] if top + 1 < H else f32(0)
+        near, far = max(left, 0), min(left + 1, W - 1)
+        upper, lower = (above + max(top, 0)) * W, (above + min(top + 1, H - 1)) * W
+        corners[0, i], corners[1, i] = upper + near, upper + far
+        corners[2, i], corners[3, i] = lower + near, lower + far
+        shares[0, i], shares[1, i] = l_share * t_share, r_share * t_share
+        shares[2, i], shares[3, i] = l_share * b_share, r_share * b_share

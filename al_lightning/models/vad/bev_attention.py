@@ -95,7 +95,7 @@ class TemporalSelfAttention(nn.Module):
         scores = scored.view(*query.shape[:2], *self.layout)  # weights of a slot's points add up to 1
         values = self._values(query[:, None]) if begun.values is None else begun.values
         anchors = reference[:, None, :, None].expand(-1, SLOTS, -1, -1, -1)
-        out: Tensor = self.output_proj(read_around(values, shape, anchors, offsets, scores) / SLOTS)
+        out: Tensor = self.output_proj(read_around(values, shape, anchors, offsets, scores).div_(SLOTS))
         return out
 
     def forward(self, query: Tensor, read: Tensor) -> Tensor:
@@ -172,5 +172,5 @@ class SpatialCrossAttention(nn.Module):
         """
         total = self.deformable_attention(query, values, shape, view)
         # Cells that no camera sees still get the bias of the projection.
-        out: Tensor = self.dropout(self.output_proj(total / view.cameras[..., None])) + query
+        out: Tensor = self.dropout(self.output_proj(total.div_(view.cameras[..., None]))) + query
         return out

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from al_lightning.models.vad.attention_kernel import read_beside
 from al_lightning.models.vad.dropout import Dropout
 from al_lightning.models.vad.linear import Linear, fused
-from al_lightning.models.vad.reading_kernel import read_beside
 
 
 def read_around(
