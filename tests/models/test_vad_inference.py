@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from al_lightning.models.resnet import ResNet
-from al_lightning.models.vad import VAD, VADSize, layers, monte_carlo_dropout
+from al_lightning.models.vad import VAD, VADSize, deformable, layers, monte_carlo_dropout
 from al_lightning.models.vad.attention_kernel import attend, suits
 from al_lightning.models.vad.bev_attention import TemporalSelfAttention
-from al_lightning.models.vad.deformable import read_around
+from al_lightning.models.vad.deformable import DeformableAttention, read_around
 from al_lightning.models.vad.dropout import Dropout
 from al_lightning.models.vad.layers import Attention
 from al_lightning.models.vad.linear import linear
@@ -71,6 +71,24 @@ def test_attention_over_time_by_parts_is_that_of_the_joined_input(past):
         with torch.set_grad_enabled(gradient):
             found = layer.read(query, layer.begin(positions, slots if past else None), (H, W), reference)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_few_queries_read_first_and_project_then(monkeypatch):
+    """Values and gradients are those of reading the projected cells, also of points outside of the view."""
+    torch.manual_seed(0)
+    layer, B, Q, (H, W), C = DeformableAttention(16, 2, 0.0, points=3), 2, 4, (6, 7), 16
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    query, positions, bev = torch.randn(B, Q, C), torch.randn(B, Q, C), torch.randn(B, H * W, C, requires_grad=True)
+    found = []
+    for few in (1, Q * H * W):
+        monkeypatch.setattr(deformable, "FEW", few)
+        out = layer(query, positions, bev, (H, W), torch.linspace(0, 1, B * Q * 2).view(B, Q, 2))
+        found.append((out, *torch.autograd.grad(out.square().sum(), (bev, *layer.parameters()))))
+        with torch.no_grad():
+            fast = layer(query, positions, bev, (H, W), torch.linspace(0, 1, B * Q * 2).view(B, Q, 2))
+        torch.testing.assert_close(fast, out, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("side", ["x", "y"])

@@ -18,6 +18,9 @@ from al_lightning.models.vad.attention_kernel import read_beside
 from al_lightning.models.vad.dropout import Dropout
 from al_lightning.models.vad.linear import Linear, fused
 
+FEW = 8
+"""Cells a query from which on it is faster to project what was read than all cells."""
+
 
 def read_around(
     values: Tensor,
@@ -157,10 +160,25 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        placed, heads = query + query_pos, self.layout[0]
-        offsets = self.sampling_offsets(placed).view(*query.shape[:2], heads, 1, -1, 2)
-        scores = self.attention_weights(placed).view(*query.shape[:2], heads, 1, -1)
-        values = self.value_proj(bev).view(len(bev), 1, bev.shape[1], heads, -1)
-        read = read_around(values, shape, reference[:, None, :, None], offsets, scores)
+        placed, (heads, points) = query + query_pos, self.layout
+        offsets = self.sampling_offsets(placed).view(*query.shape[:2], heads, 1, points, 2)
+        scores = self.attention_weights(placed).view(*query.shape[:2], heads, 1, points)
+        if FEW * query.shape[1] > bev.shape[1]:
+            values = self.value_proj(bev).view(len(bev), 1, bev.shape[1], heads, -1)
+            read = read_around(values, shape, reference[:, None, :, None], offsets, scores)
+        else:
+            read = self._read_few(bev, shape, reference, offsets, scores)
         out: Tensor = self.dropout(self.output_proj(read)) + query
         return out
+
+    def _read_few(
+        self, bev: Tensor, shape: tuple[int, int], reference: Tensor, offsets: Tensor, scores: Tensor
+    ) -> Tensor:
+        """Cells are read as they are, each head a query of its own, and what was read is projected: all is linear."""
+        (B, Q, heads), C = offsets.shape[:3], bev.shape[2]
+        around = reference.repeat_interleave(heads, dim=1)[:, None, :, None]
+        asked = around, offsets.flatten(1, 2)[:, :, None], scores.flatten(1, 2)[:, :, None]
+        read = read_around(bev[:, None, :, None], shape, *asked).view(B, Q, heads, C)
+        inside = read_around(bev.new_ones(B, 1, bev.shape[1], 1, 1), shape, *asked).view(B, Q, heads, 1)
+        weight, bias = self.value_proj.weight.view(heads, -1, C), self.value_proj.bias.view(heads, -1)
+        return (torch.einsum("bqhc,hdc->bqhd", read, weight) + inside * bias).flatten(2)
