@@ -223,7 +223,7 @@ def _read(
     head: int,
 ) -> None:
     """Add to out what one head reads in its maps of one sample; all arrays are flat, queries below 0 are left out."""
-    M, V, S, Z, heads, G, P, d = layout
+    M, V, S, _, heads, _, P, d = layout
     looking, places = np.empty(LOOKING, np.int64), np.empty((2, LOOKING * P), np.float32)
     weights, shares = np.empty(LOOKING * P, np.float32), np.empty((4, LOOKING * P), np.float32)
     corners = np.empty((4, LOOKING * P), np.int32)
@@ -231,26 +231,7 @@ def _read(
         above = m * H if V > 1 else 0  # rows of the maps before
         s = 0
         while s < S:
-            count = 0
-            while s < S and count < LOOKING:
-                query = queries[m * S + s]
-                if query >= 0:
-                    looking[count] = query
-                    point = ((query * heads + head) * G + (m if G > 1 else 0)) * P
-                    first, top = u64((m * S + s) * Z * 2), scores[u64(point)]
-                    for p in range(P):
-                        top = max(top, scores[u64(point + p)])
-                    anchor = first
-                    for p in range(P):
-                        here, offset = u64(count * P + p), u64(2 * (point + p))
-                        weights[here] = scores[u64(point + p)] - top
-                        places[0, here] = anchors[anchor] * f32(W) + (offsets[offset] - f32(0.5))
-                        places[1, here] = anchors[anchor + u64(1)] * f32(H) + (offsets[offset + u64(1)] - f32(0.5))
-                        anchor += u64(2)
-                        if anchor == first + u64(2 * Z):
-                            anchor = first
-                    count += 1
-                s += 1
+            count, s = _look(anchors, offsets, scores, queries, H, W, layout, head, m, s, looking, places, weights)
             _softmax(weights, count, P)
             _spread(places, weights, count * P, above, H, W, corners, shares)
             for i in range(count):
@@ -265,6 +246,51 @@ def _read(
                         out[target + k] += (
                             a * values[tl + k] + b * values[tr + k] + c * values[bl + k] + e * values[br + k]
                         )
+
+
+@compiled(inline=True)
+def _look(
+    anchors: NDArray[np.float32],
+    offsets: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    queries: NDArray[np.int64],
+    H: int,
+    W: int,
+    layout: Layout,
+    head: int,
+    m: int,
+    s: int,
+    looking: NDArray[np.int64],
+    places: NDArray[np.float32],
+    weights: NDArray[np.float32],
+) -> tuple[int, int]:
+    """Fill in the next queries from place s on of map m; return how many there are, and where to go on.
+
+    Of each query (`LOOKING`,) and point: places (2, ., P) in cells, and weights (., P), as yet the scores less the
+    largest of the query.
+    """
+    _, _, S, Z, heads, G, P, _ = layout
+    count = 0
+    while s < S and count < LOOKING:
+        query = queries[m * S + s]
+        if query >= 0:
+            looking[count] = query
+            point = ((query * heads + head) * G + (m if G > 1 else 0)) * P
+            first, top = u64((m * S + s) * Z * 2), scores[u64(point)]
+            for p in range(P):
+                top = max(top, scores[u64(point + p)])
+            anchor = first
+            for p in range(P):
+                here, offset = u64(count * P + p), u64(2 * (point + p))
+                weights[here] = scores[u64(point + p)] - top
+                places[0, here] = anchors[anchor] * f32(W) + (offsets[offset] - f32(0.5))
+                places[1, here] = anchors[anchor + u64(1)] * f32(H) + (offsets[offset + u64(1)] - f32(0.5))
+                anchor += u64(2)
+                if anchor == first + u64(2 * Z):
+                    anchor = first
+            count += 1
+        s += 1
+    return count, s
 
 
 @compiled(inline=True)
