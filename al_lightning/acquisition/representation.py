@@ -78,6 +78,7 @@ class SceneRepresentation:
       embedded, too. It calls the mean of the S embeddings z_i as well, but where the covariance for U is taken around
       it; who reads that as the definition takes ``mean``, which lies inside the sphere, or ``normalized_mean``,
       which is brought back onto it.
+    - Elsewhere z_i is "the original-scale embedding", which only the loss normalizes: the encoder's ``normalize``.
     - The S embeddings come from S passes of the planner and of the encoder, both with dropout; without
       ``encoder_dropout`` from the planner's alone.
     - Labeled scenes, the hazards among them, are embedded by one pass without dropout ("each unseen scene is evaluated

@@ -30,6 +30,8 @@ class SceneEncoder(nn.Module):
         feedforward: width of the feed-forward layers.
         dropout: rate of dropout after attention and feed-forward, on hidden units and on attention weights.
         attention_dropout: drop attention weights; if not, neither stochastic passes nor training do.
+        normalize: embeddings have length 1, as appendix A says, for S, R and U, too. If not, these measure the paper's
+            "original-scale" ones, and the loss (`SafetyContrastive`) alone looks at directions.
 
     Raises:
         ValueError: a size is not positive, the heads do not divide the channels, or dropout lies outside [0, 1).
@@ -45,6 +47,7 @@ class SceneEncoder(nn.Module):
         feedforward: int = 128,
         dropout: float = 0.1,
         attention_dropout: bool = True,
+        normalize: bool = True,
     ) -> None:
         super().__init__()
         if min(horizon, channels, dim, layers, heads, feedforward) < 1 or channels % heads or not 0 <= dropout < 1:
@@ -59,6 +62,7 @@ class SceneEncoder(nn.Module):
             _Layer(channels, heads, feedforward, dropout, attention_dropout) for _ in range(layers)
         )
         self.project = nn.Linear(channels, dim)
+        self.normalize = normalize
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -66,7 +70,7 @@ class SceneEncoder(nn.Module):
         nn.init.normal_(self.position, std=0.02)
 
     def forward(self, error: Tensor) -> Tensor:
-        """Error patterns (B, H, 2), metres, to embeddings (B, dim) of length 1.
+        """Error patterns (B, H, 2), metres, to embeddings (B, dim).
 
         Raises:
             ValueError: the pattern has another number of steps.
@@ -78,7 +82,8 @@ class SceneEncoder(nn.Module):
         for layer in inner:
             steps = layer(steps, steps)
         # Only the last step is read, so the last layer computes no other.
-        return F.normalize(self.project(last(steps[:, -1:], steps).squeeze(1)), dim=1)
+        embedding: Tensor = self.project(last(steps[:, -1:], steps).squeeze(1))
+        return F.normalize(embedding, dim=1) if self.normalize else embedding
 
 
 class _Layer(nn.Module):

@@ -160,9 +160,22 @@ def test_correlation_equals_numpy_over_all_neighbor_pairs(seed):
     c = safety.double().amax(1).tolist()
     for i, a in enumerate(z.tolist()):
         others = sorted((math.dist(a, b), j) for j, b in enumerate(z.tolist()) if j != i)[:10]
-        first += [d for d, _ in others]
-        second += [abs(c[i] - c[j]) for _, j in others]
-    assert neighborhood_correlation(z, safety) == pytest.approx(np.corrcoef(first, second)[0, 1], abs=1e-9)
+        first.append([d for d, _ in others])
+        second.append([abs(c[i] - c[j]) for _, j in others])
+    over_all = np.corrcoef(np.ravel(first), np.ravel(second))[0, 1]
+    assert neighborhood_correlation(z, safety) == pytest.approx(over_all, abs=1e-9)
+    mean = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(first, second, strict=True)])
+    assert neighborhood_correlation(z, safety, per="scene") == pytest.approx(mean, abs=1e-9)
+
+
+def test_correlation_of_each_scene_leaves_out_where_none_is_defined():
+    """Three scenes in a corner that are as safe as each other, and three whose safety grows with the distance."""
+    z = torch.tensor([0.0, 1, 3, 100, 101, 103])[:, None]
+    safety = torch.tensor([0.5, 0.5, 0.5, 0.0, 0.1, 0.3])[:, None]
+    assert neighborhood_correlation(z, safety, neighbors=2, per="scene") == pytest.approx(1)
+    assert neighborhood_correlation(z, safety, neighbors=1, per="scene") == 0
+    with pytest.raises(ValueError, match="per must be one of pair, scene"):
+        neighborhood_correlation(z, safety, per="pool")
 
 
 def test_correlation_of_an_ordered_line_is_one_and_of_equal_safety_zero():

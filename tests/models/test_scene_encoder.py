@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from al_lightning.losses import SafetyContrastive
 from al_lightning.models import SceneEncoder
 
 
@@ -109,6 +110,17 @@ def test_dropout_drops_its_share_and_keeps_the_mean(encoder):
     values = dropout(torch.ones(200_000))
     torch.testing.assert_close(values.unique(), torch.tensor([0.0, 1 / 0.9]))
     assert float((values == 0).float().mean()) == pytest.approx(0.1, abs=0.005)
+
+
+def test_embeddings_of_original_scale_have_the_same_directions_and_the_same_loss(encoder):
+    plain = SceneEncoder(normalize=False).eval()
+    plain.load_state_dict(encoder.state_dict())
+    error, safety = torch.randn(30, 5, 2), torch.rand(30, 5)
+    unit, z = encoder(error), plain(error)
+    assert float(z.norm(dim=1).std()) > 0.01
+    torch.testing.assert_close(z / z.norm(dim=1, keepdim=True), unit)
+    loss = SafetyContrastive(temperature=0.07, percentile=10.0)
+    torch.testing.assert_close(loss(z, safety), loss(unit, safety))
 
 
 def test_wrong_sizes_are_refused(encoder):

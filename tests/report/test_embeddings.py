@@ -65,6 +65,7 @@ def test_correlations_are_those_of_encoders_fitted_by_hand(root: Path, tmp_path:
         loss = representation.fit(scenes.take(members.nonzero().flatten()), generator)
         embedding = representation.embed(scenes)["embedding"]
         assert float(row["correlation"]) == neighborhood_correlation(embedding, scenes["safety"])
+        assert float(row["mean_correlation"]) == neighborhood_correlation(embedding, scenes["safety"], per="scene")
         assert float(row["last_loss"]) == float(loss[-1])
 
 
@@ -94,7 +95,7 @@ def test_the_dangerous_scenes_have_the_brightest_dots() -> None:
     members = torch.tensor([True] * 8)
     safety = torch.linspace(0, 0.5, 8)[:, None].expand(-1, 5)
     embedding = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    fitted = [embeddings.Fitted(name, members, embedding, 0.5, 1.0) for name in ("one", "two")]
+    fitted = [embeddings.Fitted(name, members, embedding, 0.5, 0.4, 1.0) for name in ("one", "two")]
     axes = embeddings.draw(fitted, safety, 3.0).axes[0]
     dots = axes.collections[0]
     points = project(embedding, 3.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from al_lightning.acquisition.functional.neighbor_index import Device
 from al_lightning.acquisition.functional.neighbors import EXACT_UP_TO, nearest_neighbors
 
+Per = Literal["pair", "scene"]
 log = logging.getLogger(__name__)
 
 
@@ -66,23 +68,28 @@ def _median_bandwidth(farthest: Tensor) -> float:
     return median or 1.0  # all distances are 0: any bandwidth gives R = 0
 
 
-def neighborhood_correlation(z: Tensor, safety: Tensor, neighbors: int = 10) -> float:
+def neighborhood_correlation(z: Tensor, safety: Tensor, neighbors: int = 10, per: Per = "pair") -> float:
     """Pearson correlation of embedding distance and safety difference over nearest neighbours (planning paper, Fig. 2).
 
-    Over all pairs of a scene i and one of its K nearest j: |z_i - z_j| against |c_i - c_j|, where c is the largest
-    component of the safety state. Above 0, scenes of like safety lie close.
+    Of pairs of a scene i and one of its K nearest j: |z_i - z_j| against |c_i - c_j|, where c is the largest component
+    of the safety state. Above 0, scenes of like safety lie close.
 
     Args:
         z: (N, D) embeddings.
         safety: (N, H) safety states.
         neighbors: K.
+        per: "over each sample's 10 nearest neighbors" can mean one correlation over all pairs (``pair``) or the mean of
+            those of each scene with its K neighbours (``scene``); their signs may differ.
 
     Returns:
-        In [-1, 1]; 0 where all distances or all differences are equal, for which no correlation is defined.
+        In [-1, 1]; 0 where all distances or all differences are equal, for which no correlation is defined, and such
+        scenes have no share in the mean of ``scene``.
 
     Raises:
-        ValueError: shapes do not fit, there are fewer than two scenes, or values are not finite.
+        ValueError: shapes do not fit, there are fewer than two scenes, values are not finite, or ``per`` is neither.
     """
+    if per not in get_args(Per):
+        raise ValueError(f"per must be one of {', '.join(get_args(Per))}, got {per!r}")
     if safety.dim() != 2 or len(safety) != len(z) or len(z) < 2 or not bool(safety.isfinite().all()):
         raise ValueError(
             f"two or more embeddings and finite safety (N, H) needed, got {tuple(z.shape)} and {tuple(safety.shape)}"
@@ -90,7 +97,9 @@ def neighborhood_correlation(z: Tensor, safety: Tensor, neighbors: int = 10) -> 
     distance, rows = nearest_neighbors(z, neighbors)
     surrogate = safety.double().amax(1)
     difference = (surrogate[:, None] - surrogate[rows]).abs()
-    pairs = torch.stack([distance.flatten(), difference.flatten()])
-    if bool((pairs.amin(1) == pairs.amax(1)).any()):
+    pairs = torch.stack([distance, difference])  # (2, N, K)
+    groups = pairs.flatten(1)[:, None] if per == "pair" else pairs
+    defined = (groups.amin(2) < groups.amax(2)).all(0)
+    if not bool(defined.any()):
         return 0.0
-    return float(torch.corrcoef(pairs)[0, 1])
+    return float(torch.stack([torch.corrcoef(group)[0, 1] for group in groups[:, defined].unbind(1)]).mean())
