@@ -44,8 +44,8 @@ def compiled(*fastmath: str, inline: bool = False) -> Callable[[F], F]:
     does: functions that call each other stand in one file.
 
     Args:
-        fastmath: what the compiler may do that changes the last bits, in Numba's words; without any, a function gives
-            the same bits on every processor.
+        fastmath: what the compiler may do that changes the last bits, in Numba's words; without any, a function that
+            calls no other with some gives the same bits on every processor.
         inline: make it a part of the functions that call it. With ``reassoc`` a function of its own gives other last
             bits in the process that compiles it than in those that find it on disk.
     """

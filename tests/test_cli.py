@@ -247,6 +247,27 @@ def test_external_labels_are_asked_for_checked_and_awaited(
     assert len(rows(tmp_path / "run/metrics.csv")) == 3
 
 
+def test_a_request_for_labels_stands_though_now_another_selection_is_found(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on another machine, whose last bits are others."""
+    assert run("oracle=external") == 0
+    request, scores = tmp_path / "run/requests/cycle_0.csv", tmp_path / "run/cycles/0/scores.parquet"
+    asked, before = [row["unit"] for row in rows(request)], scores.read_bytes()
+    free = [row["unit"] for row in rows(tmp_path / "run/pool.csv") if row["acquired_at"] == "-1"]
+    other = next(unit for unit in free if unit not in asked)
+    request.write_text(request.read_text().replace(f"{asked[0]},", f"{other},"))
+    assert run("oracle=external") == 0
+    assert {row["unit"] for row in rows(tmp_path / "run/pool.csv") if row["acquired_at"] == "1"} == {other, *asked[1:]}
+    assert "what was asked for stands" in caplog.text
+    assert scores.read_bytes() == before
+    request = tmp_path / "run/requests/cycle_1.csv"
+    request.write_text(request.read_text().replace(f"{rows(request)[0]['unit']},", "unknown,"))
+    capsys.readouterr()
+    assert run("oracle=external") == 1
+    assert "asks for unknown units: unknown" in " ".join(capsys.readouterr().out.split())
+
+
 def test_external_labels_give_the_run_that_labels_on_disk_give(run: Run, tmp_path: Path) -> None:
     assert run() == 0
     other = f"run_dir={tmp_path / 'external'}"

@@ -108,7 +108,7 @@ class ActiveLearningLoop:
         try:
             check_labels(self.datamodule.train, units.tolist())
         except MissingLabelsError:
-            self.oracle.reveal("seed", units.tolist(), [{} for _ in units])
+            units = np.array(self.oracle.reveal("seed", units.tolist(), [{} for _ in units]))
         self._commit(units)
 
     def _commit(self, units: NDArray[np.int64]) -> None:
@@ -194,20 +194,33 @@ class ActiveLearningLoop:
         log.info(
             "selected %d of %d units in %.1f s", self.budget, len(self.pool.unlabeled), time.perf_counter() - start
         )
-        rows = self._selection_rows(selection)
+        rows, name = self._selection_rows(selection), f"cycle_{cycle}"
+        if not self.oracle.asked(name):  # else what is written is about what was asked for
+            self._write_selection(cycle, selection, summary, rows, metrics["labeled"])
+        selected = selection.units.tolist()
+        write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in selected])
+        units = list(self.oracle.reveal(name, selected, rows))
+        if units == selected:
+            write_once(self._fill_gallery, cycle, summary, selection)
+        else:
+            log.warning(
+                "cycle %d: now another selection was found than the one whose labels were asked for, as on another "
+                "machine or with other versions of libraries; what was asked for stands, and there is no gallery",
+                cycle,
+            )
+        self._commit(np.array(units))
+
+    def _write_selection(
+        self, cycle: int, selection: Selection, summary: Summary, rows: Sequence[Mapping[str, Any]], labeled: float
+    ) -> None:
         if selection.curves:
             write_once(self.run_dir.write_representation, cycle, selection.curves, selection.metrics)
-            write_once(self.tracker.representation, cycle, metrics["labeled"], selection.metrics, selection.curves)
+            write_once(self.tracker.representation, cycle, labeled, selection.metrics, selection.curves)
         if selection.represented is not None:
             write_once(self.run_dir.write_embeddings, cycle, _learned(selection.represented, summary))
         write_once(self.run_dir.write_scores, cycle, self._score_columns(selection))
         write_once(self.run_dir.write_selection, cycle, rows)
         write_once(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
-        units = selection.units.numpy()
-        write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
-        self.oracle.reveal(f"cycle_{cycle}", units.tolist(), rows)
-        write_once(self._fill_gallery, cycle, summary, selection)
-        self._commit(units)
 
     def _fill_gallery(self, cycle: int, summary: Summary, selection: Selection) -> None:
         """Keep what a person wants to see. Whatever is wrong with pictures, the run goes on."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from al_lightning.engine.processes import barrier, write_once
-from al_lightning.engine.run_directory import RunDirectory
+from al_lightning.engine.run_directory import RunDirectory, RunDirectoryError
 from al_lightning.types import ActiveDataset
 
 
@@ -33,13 +33,20 @@ class MissingLabelsError(RuntimeError):
 class LabelOracle(Protocol):
     """Reveals labels."""
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
+    def asked(self, name: str) -> bool:
+        """Whether annotators were asked by this name: what they were asked for stands."""
+        ...
+
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         """Return when all labels of the units can be read.
 
         Args:
             name: of the request.
             units: numbers of the units, in pick order.
             reasons: scores of each unit.
+
+        Returns:
+            Numbers of the units whose labels are there: the given ones, or those that were asked for before.
 
         Raises:
             LabelsRequested: they were asked for just now.
@@ -69,9 +76,14 @@ class DatasetOracle:
     def __init__(self, dataset: ActiveDataset) -> None:
         self.dataset = dataset
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
+    def asked(self, name: str) -> bool:
+        """Nobody is."""
+        return False
+
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
         """Check that the labels can be read."""
         check_labels(self.dataset, units)
+        return units
 
 
 class ExternalOracle:
@@ -85,13 +97,30 @@ class ExternalOracle:
     def __init__(self, dataset: ActiveDataset, run: RunDirectory) -> None:
         self.dataset, self.run = dataset, run
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
-        """Write the request the first time, check the labels from the second time on."""
+    def asked(self, name: str) -> bool:
+        """Whether the request is there."""
         asked = self.run.request(name).exists()
         barrier()  # no process may see the request of another one as an old one
-        if asked:
-            check_labels(self.dataset, units)
-            return
+        return asked
+
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+        """Write the request the first time, check the labels from the second time on.
+
+        The request stands, whatever is selected now: another machine or another version of a library may find another
+        selection, but these labels are paid for.
+
+        Raises:
+            RunDirectoryError: the request names a unit that the data set does not have.
+        """
+        if self.asked(name):
+            number = {unit: position for position, unit in enumerate(self.dataset.units)}
+            requested = self.run.read_request(name)
+            unknown = [unit for unit in requested if unit not in number]
+            if unknown:
+                raise RunDirectoryError(f"{self.run.request(name)} asks for unknown units: {', '.join(unknown[:5])}")
+            numbers = [number[unit] for unit in requested]
+            check_labels(self.dataset, numbers)
+            return numbers
         rows = [
             {"unit": self.dataset.units[unit], **self.dataset.paths(unit), **reason}
             for unit, reason in zip(units, reasons, strict=True)

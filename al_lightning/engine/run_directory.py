@@ -270,3 +270,7 @@ class RunDirectory:
     def write_request(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Ask for labels."""
         _write_text(self.request(name), _table(rows))
+
+    def read_request(self, name: str) -> list[str]:
+        """Ids of the units whose labels were asked for, in pick order."""
+        return [row["unit"] for row in csv.DictReader(self.request(name).read_text().splitlines())]

@@ -153,8 +153,8 @@ def plan_direction(
 
 
 def heading(vectors: Tensor) -> Tensor:
-    """Angle (...) from the x axis of vectors (..., 2); 0, without gradient, where a vector is zero."""
-    unmoved = (vectors == 0).all(dim=-1, keepdim=True)
+    """Angle (...) from the x axis of vectors (..., 2); 0, without gradient, where a vector is zero, or nearly so."""
+    unmoved = vectors.square().sum(dim=-1, keepdim=True) < 1e-30  # of smaller ones the gradient overflows
     x, y = torch.where(unmoved, vectors.new_tensor((1.0, 0.0)), vectors).unbind(dim=-1)
     angle: Tensor = torch.atan2(y, x)
     return angle

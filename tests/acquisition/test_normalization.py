@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +63,10 @@ def test_weights_multiply_the_terms_before_the_combination():
     assert weighted_sum(terms, weights).tolist() == [4.0, 4.0, 3.5]
     expected = np.linalg.norm((terms * weights[:, None]).numpy(), axis=0)
     np.testing.assert_allclose(l2_norm(terms, weights).numpy(), expected, rtol=1e-15)
+
+
+def test_a_length_is_the_nearest_float64():
+    """As compiled passes find it: they pick by it, and the scores that are reported are these."""
+    terms = torch.rand(1, 10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    lengths = l2_norm(terms.sqrt(), torch.ones(1, dtype=torch.float64)).tolist()
+    assert lengths == [math.sqrt(x * x) for x in terms.sqrt()[0].tolist()]

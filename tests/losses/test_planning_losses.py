@@ -146,7 +146,7 @@ def test_at_its_end_a_divider_points_as_its_last_piece():
     assert loss.item() == pytest.approx(math.pi / 4, abs=1e-5)
 
 
-@pytest.mark.parametrize("plan", [torch.zeros(1, 6, 2), straight()])
+@pytest.mark.parametrize("plan", [torch.zeros(1, 6, 2), straight(), torch.full((1, 6, 2), 1e-20)])
 def test_gradients_are_finite_where_nothing_moves(plan):
     plan = plan.clone().requires_grad_()
     lines = torch.zeros(1, 2, 20, 2).requires_grad_()  # all points of an element in one place

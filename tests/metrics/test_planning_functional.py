@@ -188,8 +188,9 @@ def test_absent_agents_may_hold_anything():
     footprints = torch.full((2, 6, 5), math.nan)
     assert not agent_raster(footprints, torch.zeros(2, 6, dtype=torch.bool)).any()
     assert agent_raster(torch.zeros(0, 6, 5), torch.zeros(0, 6, dtype=torch.bool)).shape == (6, 200, 200)
-    with pytest.raises(ValueError, match="not finite"):
-        agent_raster(footprints, torch.ones(2, 6, dtype=torch.bool))
+    for anything in (footprints, torch.full((2, 6, 5), 2e6), torch.full((2, 6, 5), -math.inf)):
+        with pytest.raises(ValueError, match="not finite"):
+            agent_raster(anything, torch.ones(2, 6, dtype=torch.bool))
 
 
 def test_ego_box_at_the_origin_and_at_the_edges():

@@ -121,6 +121,13 @@ def test_wrong_grids_are_refused():
         cast_rays(torch.zeros(2, 2, 2), ray, ray, VoxelGrid((0, 0, 0), (2, 2, 4), (2, 2, 2)), 1)
 
 
+@pytest.mark.parametrize("far", [1e9, math.nan, math.inf])
+def test_rays_without_a_direction_are_refused(far):
+    grid = VoxelGrid((0, 0, 0), (2, 2, 2), (2, 2, 2))
+    with pytest.raises(ValueError, match="origin"):
+        cast_rays(torch.zeros(2, 2, 2), torch.full((1, 3), far), torch.tensor([[0.6, 0.8, 0]]), grid, free=1)
+
+
 def hits_of(rays):
     return RayHits(torch.tensor([label for label, _ in rays]), torch.tensor([float(depth) for _, depth in rays]))
 

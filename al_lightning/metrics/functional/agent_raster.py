@@ -17,6 +17,7 @@ from torch import Tensor
 CELLS = 200
 CELL_SIZE = 0.5
 REACH = 50.0
+FARTHEST = 1e6
 _FIXED_POINT = 16  # bits after the point in which the official rasterizer steps along edges
 _NO_CROSSING = 2**40
 
@@ -32,7 +33,7 @@ def agent_raster(footprints: Tensor, present: Tensor) -> Tensor:
         (..., T, 200, 200) bool, rows from front to back, columns from left to right.
 
     Raises:
-        ValueError: shapes do not fit, or a footprint that is present is not finite.
+        ValueError: shapes do not fit, or a footprint that is present is not finite or more than 1000 km away.
     """
     if footprints.dim() < 3 or footprints.shape != (*present.shape, 5):
         raise ValueError(
@@ -43,8 +44,8 @@ def agent_raster(footprints: Tensor, present: Tensor) -> Tensor:
     layers = math.prod(leading) * steps
     layer = torch.arange(layers, device=present.device).view(*leading, 1, steps).expand(present.shape)[present.bool()]
     polygons = footprints[present.bool()]
-    if not bool(polygons.isfinite().all()):
-        raise ValueError("a footprint of an agent that is present is not finite")
+    if not bool((polygons.abs() <= FARTHEST).all()):
+        raise ValueError("a footprint of an agent that is present is not finite, or more than 1000 km away")
     return fill_polygons(footprint_corners(polygons), layer, layers).view(*leading, steps, CELLS, CELLS)
 
 

@@ -111,7 +111,8 @@ def cast_rays(semantics: Tensor, origins: Tensor, directions: Tensor, grid: Voxe
         Rays in the order of origins, then directions. A ray that never enters the grid is free with depth 0.
 
     Raises:
-        ValueError: the shape is not the grid's, or the voxels are not cubes.
+        ValueError: the shape is not the grid's, the voxels are not cubes, or an origin is not finite or so far away that
+            float32 loses the direction.
     """
     if tuple(semantics.shape) != grid.shape:
         raise ValueError(f"semantics {tuple(semantics.shape)} do not have the shape of the grid, {grid.shape}")
@@ -121,6 +122,8 @@ def cast_rays(semantics: Tensor, origins: Tensor, directions: Tensor, grid: Voxe
     flat, shape = semantics.reshape(-1), torch.tensor(grid.shape, device=device)
     strides = torch.tensor([grid.shape[1] * grid.shape[2], grid.shape[2], 1], device=device)
     walk = _set_out(origins.to(device).float(), directions.to(device).float(), grid)
+    if bool(walk.border.isnan().any()):
+        raise ValueError("an origin of rays is not finite, or so far away that float32 loses their direction")
     ray = torch.arange(len(walk.cell), device=device)  # the rays still on their way
     labels = torch.full_like(ray, free)
     depth = torch.zeros(len(ray), dtype=torch.float64, device=device)

@@ -328,7 +328,8 @@ def _spread(
         y = f32(-1) if y < f32(-1) else f32(H) if y > f32(H) else y
         left = min(max(int(x + f32(1)), 0), W) - 1
         top = min(max(int(y + f32(1)), 0), H) - 1
-        right_share, bottom_share = x - f32(left), y - f32(top)
+        right_share = x - f32(left) + (places[0, i] - places[0, i])  # what is infinite becomes no number
+        bottom_share = y - f32(top) + (places[1, i] - places[1, i])
         l_share = f32(1) - right_share if left >= 0 else f32(0)
         r_share = right_share if left + 1 < W else f32(0)
         t_share = (f32(1) - bottom_share) * weights[i] if top >= 0 else f32(0)
