@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Sequence
@@ -147,6 +148,7 @@ def run(config: ExperimentConfig, resolved: dict[str, Any]) -> None:
             instantiate(resolved["prepare"], "prepare")
         train, val = (instantiate(resolved["data"], "data", split=split) for split in ("train", "val"))
         _check_sizes(config, len(train.units))
+        _check_batches(config, task, train, devices)
         pool = directory.read_pool(train.units) or LabelPool(train.units)
         if pool.cycle == config.loop.cycles - 1 and directory.read_metrics(pool.cycle) is not None:
             _finish(directory, pool.cycle, "finished before", main_process)
@@ -302,6 +304,25 @@ def _check_sizes(config: ExperimentConfig, units: int) -> None:
             f"'loop.budget' is too large: {loop.seed_size} + {loop.budget} x {loop.cycles - 1} cycles = {wanted}, but "
             f"the dataset has only {units}; lower loop.budget or loop.cycles"
         )
+
+
+def _check_batches(config: ExperimentConfig, task: LightningModule, train: ActiveDataset, devices: Devices) -> None:
+    """Refuse sizes at which an epoch, in this cycle or a later one, ends with a batch too small for the norms."""
+    least = getattr(getattr(task, "network", None), "least_images", 1)
+    rows = np.unique(np.bincount(train.unit_of))
+    if least == 1 or len(rows) > 1 or (config.trainer.sync_batchnorm and devices.processes > 1):
+        return
+    cameras = len(train.sample(0, annotations=False).inputs.images)
+    for cycle in range(config.loop.cycles):
+        units = config.loop.seed_size + cycle * config.loop.budget
+        share = math.ceil((config.loader.samples_per_epoch or units * int(rows[0])) / devices.processes)
+        last = share % config.loader.batch_size or config.loader.batch_size
+        if last * cameras < least:
+            raise ConfigError(
+                f"in cycle {cycle} the last batch of {share} samples, {config.loader.batch_size} to a batch, would be "
+                f"{last}, and this network's norms need {least} images in training: change loader.batch_size, "
+                "loop.seed_size or loop.budget, or train with several processes and trainer.sync_batchnorm=true"
+            )
 
 
 def _tracker(config: ExperimentConfig, resolved: dict[str, Any], root: Path) -> Tracker:

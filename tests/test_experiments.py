@@ -45,6 +45,23 @@ def semantickitti(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("loop.seed_size=3", "loop.budget=2"), "in cycle 0 the last batch of 3 samples, 2 to a batch, would be 1"),
+        (("loop.budget=1",), "in cycle 1 the last batch of 3 samples"),
+        (("loader.batch_size=1",), "would be 1, and this network's norms need 2 images"),
+    ],
+)
+def test_batches_that_cannot_be_normalized_show_before_training(
+    semantickitti: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    given = [f"experiment={(name := 'occformer_kitti_mini')}", f"data.root={semantickitti}", *SMALL, *OWN[name]]
+    others = ["loader.samples_per_epoch=null", *words, f"run_dir={tmp_path / 'run'}"]
+    assert cli.main([*given, *others], CONFIGS) == 2
+    assert message in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
     ("experiment", "acquisition"),
     [
         *itertools.product(

@@ -34,15 +34,15 @@ def shipped_configs() -> Path:
     raise ConfigError(f"there are no configuration files: neither {places[0]} nor {places[1]}")
 
 
-def named_file(name: Path) -> Path:
-    """A configuration file by its path, or one of `shipped_configs` by its name, such as ``acquisition/cas``.
+def named_file(name: Path, default_group: str = "acquisition") -> Path:
+    """A configuration file by its path, or one of `shipped_configs` by its name: ``acquisition/cas``, or ``cas``.
 
     Raises:
         ConfigError: there is no such name.
     """
     if name.suffix:
         return name
-    folder, group = shipped_configs(), str(name.parent)
+    folder, group = shipped_configs(), default_group if name.parent == Path() else str(name.parent)
     if name.name not in options(folder, group):
         raise unknown(f"configuration of '{group}',", name.name, options(folder, group))
     return folder / group / f"{name.name}.yaml"

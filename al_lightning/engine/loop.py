@@ -137,7 +137,7 @@ class ActiveLearningLoop:
         return metrics
 
     def _fit(self, cycle: int) -> tuple[LightningModule, Trainer]:
-        checkpoint = self.run_dir.cycle(cycle, "checkpoint.ckpt")
+        checkpoint = self.run_dir.checkpoint(cycle)
         resume = checkpoint.exists()
         torch.manual_seed(derive_seed("weights", self.seed, cycle))
         task = self.build_task()
@@ -163,7 +163,7 @@ class ActiveLearningLoop:
 
     def _load(self, task: LightningModule, cycle: int) -> None:
         """Give a task the weights of a cycle."""
-        checkpoint = torch.load(self.run_dir.cycle(cycle, "checkpoint.ckpt"), map_location="cpu", weights_only=True)
+        checkpoint = torch.load(self.run_dir.checkpoint(cycle), map_location="cpu", weights_only=True)
         task.load_state_dict(checkpoint["state_dict"])
 
     def _trained(self, cycle: int) -> LightningModule:

@@ -28,6 +28,7 @@ import io
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -103,11 +104,15 @@ class RunDirectory:
             patience: seconds to wait for it. The reader processes of a killed run hold it until they notice.
 
         Raises:
-            RunDirectoryError: another process holds it.
+            RunDirectoryError: another process holds it, or there can be no such directory.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + patience
-        with (self.root / ".lock").open("a+") as file:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            opened = (self.root / ".lock").open("a+")
+        except OSError as error:
+            raise RunDirectoryError(f"{self.root} cannot be a run directory: {error}") from error
+        with opened as file:
             while True:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,11 +140,16 @@ class RunDirectory:
         """The saved configuration, or None in a new directory.
 
         Raises:
-            RunDirectoryError: the directory holds other files but no configuration.
+            RunDirectoryError: the directory holds other files but no configuration, or it cannot be read.
         """
         path = self.root / "config.yaml"
         if path.exists():
-            config: dict[str, Any] = yaml.safe_load(path.read_text())
+            try:
+                config = yaml.safe_load(path.read_text())
+            except (yaml.YAMLError, UnicodeDecodeError) as error:
+                raise RunDirectoryError(f"cannot read {path}: {error}") from error
+            if not isinstance(config, dict):
+                raise RunDirectoryError(f"{path} holds no configuration")
             return config
         strangers = (
             [entry.name for entry in self.root.iterdir() if not entry.name.startswith(".")]
@@ -196,6 +206,17 @@ class RunDirectory:
     def cycle(self, cycle: int, name: str = "") -> Path:
         """Path of a file of a cycle."""
         return self.root / "cycles" / str(cycle) / name
+
+    def checkpoint(self, cycle: int) -> Path:
+        """Path of the network of a cycle, which need not be there yet.
+
+        Raises:
+            RunDirectoryError: it is there, but no whole file.
+        """
+        path = self.cycle(cycle, "checkpoint.ckpt")
+        if path.exists() and not zipfile.is_zipfile(path):
+            raise RunDirectoryError(f"{path} is broken; without it, the cycle is trained anew: delete it")
+        return path
 
     def read_metrics(self, cycle: int) -> dict[str, float] | None:
         """What validation found in a cycle, or None."""

@@ -205,7 +205,7 @@ def bar_groups(
         unit: what a bar is a share of.
     """
     positive = [value for values in series.values() for value in values if value > 0]
-    low = max(math.floor(math.log10(min(positive))), -DECADES) if positive else -1
+    low = min(max(math.floor(math.log10(min(positive, default=1))), -DECADES), -1)
     left, right, top, step = 136.0, 26.0, 26.0, 9.0
     group = step * len(series) + 10
     height = top + group * len(names) + 6

@@ -18,6 +18,7 @@ FIND = "from al_lightning.config import named_file; print(named_file(__import__(
 def test_a_checkout_has_them_beside_the_package() -> None:
     assert shipped_configs() == PROJECT / "configs"
     assert named_file(Path("acquisition/cas")) == PROJECT / "configs/acquisition/cas.yaml"
+    assert named_file(Path("cas")) == PROJECT / "configs/acquisition/cas.yaml"
     assert named_file(Path("mine/own.yaml")) == Path("mine/own.yaml")
     with pytest.raises(ConfigError, match="unknown configuration of 'acquisition', 'cass'; did you mean 'cas'"):
         named_file(Path("acquisition/cass"))

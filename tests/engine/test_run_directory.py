@@ -125,3 +125,27 @@ def test_saved_scores_can_be_read_by_anyone(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.write_scores(0, {"unit": ["a", "b"], "score": np.array([0.5, 1.0])})
     assert pq.read_table(run.cycle(0, "scores.parquet")).to_pydict() == {"unit": ["a", "b"], "score": [0.5, 1.0]}
+
+
+def test_what_cannot_be_a_run_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(RunDirectoryError, match=f"{place} cannot be a run directory"), RunDirectory(place).lock():
+            pass
+
+
+@pytest.mark.parametrize("content", ["a: [1", "just words"])
+def test_a_broken_configuration_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(RunDirectoryError, match=r"config\.yaml"):
+        RunDirectory(tmp_path).read_config()
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    path = RunDirectory(tmp_path).checkpoint(1)
+    path.parent.mkdir(parents=True)
+    torch.save({"weights": torch.zeros(1000)}, path)
+    assert RunDirectory(tmp_path).checkpoint(1) == path
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(RunDirectoryError, match=r"1/checkpoint\.ckpt is broken"):
+        RunDirectory(tmp_path).checkpoint(1)

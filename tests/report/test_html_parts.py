@@ -15,10 +15,18 @@ from al_lightning.report.html_charts import Curve, Point, line_chart, ticks
 from al_lightning.report.html_colors import HEAT, class_colors, heat
 from al_lightning.report.html_drives import drive, in_window
 from al_lightning.report.html_elements import Datum, element, significant, table, text
-from al_lightning.report.html_marks import Interval, intervals
+from al_lightning.report.html_marks import Interval, bar_groups, intervals
 from al_lightning.report.html_pictures import class_map, from_above
 from al_lightning.report.tables_groups import FULL
 from al_lightning.types import IGNORE
+
+
+@pytest.mark.parametrize("shares", [[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+def test_bars_of_a_network_that_knows_one_class(shares: list[float]) -> None:
+    svg = bar_groups("classes", ["road", "car"], {"pool": shares}, [], "voxels")
+    assert "nan" not in svg
+    assert "10 %" in svg
+    assert "100 %" in svg
 
 
 @given(st.text())

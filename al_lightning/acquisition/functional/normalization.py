@@ -95,7 +95,7 @@ def l2_norm(terms: Tensor, weights: Tensor) -> Tensor:
     Returns:
         (N,).
     """
-    # PyTorch's square root may be off by the last bit, and then another unit would be first than in the compiled passes.
+    # PyTorch's square root may be off by the last bit: then another unit would be first than in the compiled passes.
     return torch.from_numpy(np.sqrt(weighted_sum(terms.square(), weights.square()).numpy()))
 
 

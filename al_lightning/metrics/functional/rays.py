@@ -111,8 +111,8 @@ def cast_rays(semantics: Tensor, origins: Tensor, directions: Tensor, grid: Voxe
         Rays in the order of origins, then directions. A ray that never enters the grid is free with depth 0.
 
     Raises:
-        ValueError: the shape is not the grid's, the voxels are not cubes, or an origin is not finite or so far away that
-            float32 loses the direction.
+        ValueError: the shape is not the grid's, the voxels are not cubes, or an origin is not finite or so far away
+            that float32 loses the direction.
     """
     if tuple(semantics.shape) != grid.shape:
         raise ValueError(f"semantics {tuple(semantics.shape)} do not have the shape of the grid, {grid.shape}")

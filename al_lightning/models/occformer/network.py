@@ -52,7 +52,7 @@ class OccFormerSize:
 class OccFormer(nn.Module):
     """Cameras to semantic occupancy. `occformer_kitti` and `occformer_nano` name useful sizes.
 
-    Training needs more than one image at a time, see `DepthNet`.
+    Training needs more than one image at a time (``least_images``), see `DepthNet`.
 
     Args:
         grid: the voxels to predict.
@@ -65,6 +65,8 @@ class OccFormer(nn.Module):
     Raises:
         ValueError: sizes that do not fit together, no class, or a bad depth range.
     """
+
+    least_images = 2
 
     def __init__(
         self,
