@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from fake_semantickitti import write_semantickitti
 
 from al_lightning import cli
+from al_lightning.config import compose
 from al_lightning.data import SemanticKITTI
 from al_lightning.data.semantickitti_files import read_label
 from al_lightning.export_kitti import export, main
@@ -79,3 +81,10 @@ def test_the_class_of_every_voxel_survives(root, tmp_path):
 def test_what_is_no_run_is_refused(tmp_path, capsys):
     assert main([str(tmp_path), str(tmp_path / "out")]) == 1
     assert "no config.yaml" in capsys.readouterr().err
+
+
+def test_a_run_on_other_data_is_named(tmp_path, capsys):
+    _, resolved = compose(CONFIGS, ["experiment=occupancy_sim", "run_dir=."])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(resolved))
+    assert main([str(tmp_path), str(tmp_path / "out")]) == 1
+    assert f"{tmp_path} is no experiment on SemanticKITTI: 'data' must be of the kind" in capsys.readouterr().err

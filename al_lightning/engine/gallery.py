@@ -6,41 +6,28 @@ has revealed them, and of no other.
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 
 from al_lightning.acquisition import Portrayer, Selection, Summarizer
+from al_lightning.data.pictures import montage, pictures_on_disk
 from al_lightning.types import ActiveDataset, Batch, Summary, collate
 
 log = logging.getLogger(__name__)
 
 SELECTED, RUNNER_UP, LOWEST = "selected", "runner-up", "lowest"
-WIDTH, COLUMNS, QUALITY = 672, 3, 75
-"""Pixels of a montage, cameras side by side in it, and quality of its JPEG."""
 
 Arrays = dict[str, NDArray[Any]]
-
-
-@runtime_checkable
-class PicturedDataset(Protocol):
-    """A dataset whose rows have camera images on disk."""
-
-    def pictures(self, row: int) -> Mapping[str, Path]:
-        """Name of a camera -> file, in the order in which a person wants to see them."""
-        ...
 
 
 class Exhibit(NamedTuple):
@@ -126,19 +113,13 @@ class Gallery:
             if exhibit.kind == SELECTED:
                 shown |= portrayer.true_portrait(unit, self.dataset.annotations(row))
         arrays: Arrays = {name: values.numpy() for name, values in shown.items()}
-        pictures = self._pictures(row)
+        pictures = pictures_on_disk(self.dataset, row)
         if pictures:
             arrays["montage"] = np.frombuffer(montage(list(pictures.values())), dtype=np.uint8)
         return arrays, {"row": row, "keyframe": rows.index(row), "keyframes": len(rows), "cameras": list(pictures)}
 
     def _batch(self, row: int) -> Batch[Any, Any]:
         return collate([self.dataset.sample(row, annotations=False, label_mask=self.summarizer.needs_label_mask)])
-
-    def _pictures(self, row: int) -> dict[str, Path]:
-        """Those that are on disk: a planner without cameras does not ask for any."""
-        if not isinstance(self.dataset, PicturedDataset):
-            return {}
-        return {name: file for name, file in self.dataset.pictures(row).items() if file.is_file()}
 
 
 def predictor(build_task: Callable[[], LightningModule], build_trainer: Callable[[], Trainer]) -> Callable[[Any], Any]:
@@ -158,21 +139,3 @@ def predictor(build_task: Callable[[], LightningModule], build_trainer: Callable
         return move_data_to_device(prediction, torch.device("cpu"))
 
     return predict
-
-
-def montage(files: Sequence[Path]) -> bytes:
-    """Images side by side, row by row, as one JPEG; all as large as the first one would be."""
-    columns = min(len(files), COLUMNS)
-    width = WIDTH // columns
-    cells: list[Image.Image] = []
-    for file in files:
-        with Image.open(file) as image:
-            height = cells[0].height if cells else max(1, round(image.height * width / image.width))
-            image.draft("RGB", (width, height))  # decodes a large JPEG at a fraction of its size
-            cells.append(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
-    sheet = Image.new("RGB", (columns * width, -(-len(cells) // columns) * cells[0].height))
-    for number, cell in enumerate(cells):
-        sheet.paste(cell, (number % columns * width, number // columns * cell.height))
-    target = io.BytesIO()
-    sheet.save(target, "JPEG", quality=QUALITY, optimize=True)
-    return target.getvalue()

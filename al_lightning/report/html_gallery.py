@@ -113,7 +113,7 @@ def _cameras(key: str, exhibit: Exhibit) -> str:
     if "montage" not in exhibit.arrays:
         return element("p", "No camera pictures were kept of this unit.", class_="absent")
     caption = " · ".join(camera.removeprefix("CAM_").replace("_", " ").lower() for camera in exhibit.cameras)
-    return _small(f"{key}-cameras", "Cameras", montage(exhibit.arrays, exhibit.cameras), caption)
+    return small_figure(f"{key}-cameras", "Cameras", montage(exhibit.arrays, exhibit.cameras), caption)
 
 
 def _maps(key: str, hall: Hall, exhibit: Exhibit) -> list[str]:
@@ -126,7 +126,8 @@ def _maps(key: str, hall: Hall, exhibit: Exhibit) -> list[str]:
     return maps
 
 
-def _small(key: str, title: str, picture: str, note: str = "") -> str:
+def small_figure(key: str, title: str, picture: str, note: str = "") -> str:
+    """A picture with its title and a line on it, as there are several of a unit."""
     remark = element("p", text(note)) if note else ""
     return element(
         "figure", element("figcaption", element("h5", text(title), id=f"{key}-title"), remark), picture, id=key
@@ -134,7 +135,7 @@ def _small(key: str, title: str, picture: str, note: str = "") -> str:
 
 
 def _absent(key: str, title: str) -> str:
-    return _small(key, title, element("p", UNLABELED, class_="absent"))
+    return small_figure(key, title, element("p", UNLABELED, class_="absent"))
 
 
 def _voxels(key: str, hall: Hall, arrays: Arrays) -> str:
@@ -142,19 +143,19 @@ def _voxels(key: str, hall: Hall, arrays: Arrays) -> str:
     predicted = from_above(arrays["predicted_classes"], hall.free)
     picture = class_map(predicted, hall.colors, "Predicted classes from above")
     extent = f"{high_x - low_x:.0f} m x {high_y - low_y:.0f} m, forward is up"
-    maps, seen = [_small(f"{key}-prediction", "Prediction", picture, extent)], [predicted]
+    maps, seen = [small_figure(f"{key}-prediction", "Prediction", picture, extent)], [predicted]
     if "true_classes" in arrays:
         seen.append(from_above(arrays["true_classes"], hall.free))
         picture = class_map(seen[-1], hall.colors, "True classes from above")
-        maps.append(_small(f"{key}-truth", "Truth", picture, "acquired with it"))
+        maps.append(small_figure(f"{key}-truth", "Truth", picture, "acquired with it"))
     else:
         maps.append(_absent(f"{key}-truth", "Truth"))
     values = arrays["uncertainty_map"].astype(np.float64)
     note = f"frequency-weighted, sums up to {significant(float(values.sum()))} nats"
     picture = heat_map(values, hall.peak, "Uncertainty from above")
-    maps.append(_small(f"{key}-uncertainty", "Uncertainty", picture, note))
+    maps.append(small_figure(f"{key}-uncertainty", "Uncertainty", picture, note))
     scale = f"uncertainty of a column, 0 to {significant(hall.peak)}"
-    entries = [*_swatches(hall, np.concatenate([top.flatten() for top in seen])), _swatch(scale, "heat")]
+    entries = [*_swatches(hall, np.concatenate([top.flatten() for top in seen])), swatch(scale, "heat")]
     return element("div", *maps, class_="birds") + element("ul", *entries, class_="legend")
 
 
@@ -163,15 +164,16 @@ def _drive(key: str, hall: Hall, arrays: Arrays) -> str:
     seconds = {step: (step + 1) / 2 for step in (1, 3, 5) if step < len(gap) and known[step]}
     note = ", ".join(f"{gap[step]:.2f} m after {time:g} s" for step, time in seconds.items())
     picture = drive(f"{key}-path", arrays, hall.names)
-    path = _small(f"{key}-path", "Planned and driven path", picture, f"apart by {note}" if note else "")
+    path = small_figure(f"{key}-path", "Planned and driven path", picture, f"apart by {note}" if note else "")
     agents, boundaries = in_window(arrays)
-    lines = [_swatch("planned", "path plan"), _swatch("driven", "path way")]
-    lines += [_swatch("road boundary", "kerb")] if len(boundaries) else []
+    lines = [swatch("planned", "path plan"), swatch("driven", "path way")]
+    lines += [swatch("road boundary", "kerb")] if len(boundaries) else []
     classes = _swatches(hall, arrays["agent_labels"][agents]) if agents else []
     return path + element("ul", *lines, *classes, class_="legend")
 
 
-def _swatch(what: str, kind: str = "", color: str | None = None) -> str:
+def swatch(what: str, kind: str = "", color: str | None = None) -> str:
+    """An entry of a legend."""
     style = None if color is None else f"background:{color}"
     return element("li", element("span", "", class_=f"swatch {kind}".strip(), style=style), text(what))
 
@@ -179,7 +181,7 @@ def _swatch(what: str, kind: str = "", color: str | None = None) -> str:
 def _swatches(hall: Hall, classes: NDArray[Any]) -> list[str]:
     """The legend of the classes that there are."""
     present = [k for k in np.unique(classes).tolist() if k != IGNORE]
-    return [_swatch(hall.names[k], color=css(hall.colors[k])) for k in present]
+    return [swatch(hall.names[k], color=css(hall.colors[k])) for k in present]
 
 
 def _around(key: str, hall: Hall, exhibit: Exhibit) -> str:
@@ -197,7 +199,7 @@ def _around(key: str, hall: Hall, exhibit: Exhibit) -> str:
     listing = table("Agents by distance", ["Agent", "Distance"], rows)
     cost = ", ".join(f"{value:.2f}" for value in arrays["safety"].tolist())
     body = listing if rows else element("p", "There is none.", class_="absent")
-    return _small(f"{key}-around", "Agents", body, f"soft collision cost of the planned steps: {cost}")
+    return small_figure(f"{key}-around", "Agents", body, f"soft collision cost of the planned steps: {cost}")
 
 
 # --- reasons ----------------------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ def _windows(key: str, cycle: Cycle, exhibit: Exhibit) -> str:
     own = np.hypot(*cycle.fields["error_window"][exhibit.unit].T)
     samples = cycle.fields.get("error_window_samples", np.zeros((len(cycle.fields["error_window"]), 0, len(own), 2)))
     passes = np.hypot(*np.moveaxis(samples[exhibit.unit], -1, 0))
-    return _small(f"{key}-errors", "Deviation from the driven path", deviations(f"{key}-errors", own, passes),
+    return small_figure(f"{key}-errors", "Deviation from the driven path", deviations(f"{key}-errors", own, passes),
                   "thick without dropout, thin each stochastic pass, at its own worst moment")  # fmt: skip
 
 

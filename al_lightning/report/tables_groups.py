@@ -175,7 +175,7 @@ def _by_seed(runs: Sequence[ReportedRun]) -> tuple[dict[int, ReportedRun], list[
 
 def _names(runs: Sequence[ReportedRun]) -> list[tuple[str, Settings]]:
     """Their criteria; and where these are the same, what else differs."""
-    names = [FULL if _is_full(run) else " + ".join(sorted(_criteria(run.config))) for run in runs]
+    names = [method_name(run) for run in runs]
     settings = [_settings(run.config) for run in runs]
     full = []
     for name, ours in zip(names, settings, strict=True):
@@ -183,6 +183,11 @@ def _names(runs: Sequence[ReportedRun]) -> list[tuple[str, Settings]]:
         keys = sorted({key for theirs in alike for key in theirs if any(one.get(key) != theirs[key] for one in alike)})
         full.append((name, {key: ours.get(key) for key in keys}))
     return full
+
+
+def method_name(run: ReportedRun) -> str:
+    """The criteria that count, or that everything is labeled from the start."""
+    return FULL if _is_full(run) else " + ".join(sorted(_criteria(run.config)))
 
 
 def _criteria(config: Mapping[str, Any]) -> frozenset[str]:

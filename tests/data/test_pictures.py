@@ -4,7 +4,7 @@ from fake_semantickitti import write_semantickitti
 from PIL import Image
 
 from al_lightning.data import NuScenesDriving, Occ3DNuScenes, SemanticKITTI
-from al_lightning.engine.gallery import PicturedDataset
+from al_lightning.data.pictures import PicturedDataset
 from al_lightning.types import VoxelGrid
 
 VIEWS = ["CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT"]

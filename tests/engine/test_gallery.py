@@ -13,7 +13,8 @@ from PIL import Image
 
 from al_lightning import cli
 from al_lightning.acquisition import Selection, VoxelSummarizer
-from al_lightning.engine.gallery import LOWEST, RUNNER_UP, SELECTED, Gallery, choose, montage
+from al_lightning.data.pictures import montage
+from al_lightning.engine.gallery import LOWEST, RUNNER_UP, SELECTED, Gallery, choose
 from al_lightning.types import Summary, VoxelGrid, collate
 
 

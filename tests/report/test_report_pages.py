@@ -10,9 +10,10 @@ from fake_gallery import HOSTILE
 from fake_reports import write_run
 from headless_browser import headless
 
+from al_lightning.report import qualitative
 from al_lightning.report.__main__ import main
 
-KINDS = ("occupancy", "planning", "comparison")
+KINDS = ("occupancy", "planning", "comparison", "qualitative")
 UNFOLD = """() => {
     document.querySelectorAll("[hidden]:not(#tip)").forEach(each => each.hidden = false);
     document.querySelectorAll("details").forEach(each => each.open = true);
@@ -48,7 +49,7 @@ CONTRAST = """() => {
 
 @pytest.fixture(scope="module")
 def pages(finished_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of a run of each kind, and that of a folder of runs."""
+    """The page of a run of each kind, that of a folder of runs, and that of samples as runs predict them."""
     found = {kind: run / "report.html" for kind, run in finished_runs.items()}
     folder = tmp_path_factory.mktemp("many")
     for seed in (0, 1, 2):
@@ -59,6 +60,9 @@ def pages(finished_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
     (folder / "0-0/report.html").write_text("the page of a run")
     assert main([str(folder)]) == 0
     found["comparison"] = folder / "report/report.html"
+    found["qualitative"] = folder / "qualitative.html"
+    runs = [str(finished_runs["occupancy"])] * 3
+    assert qualitative.main([*runs, "--out", str(found["qualitative"])]) == 0
     return found
 
 
