@@ -87,6 +87,16 @@ def test_mistakes_show_before_a_run_starts(
     assert not (project / "out/sweep.json").exists()
 
 
+def test_a_refused_run_of_a_grid_is_named(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = yaml.safe_load((project / "table.yaml").read_text())
+    table["parameters"]["loop.budget"] = {"values": [3, -1]}
+    (project / "wrong.yaml").write_text(yaml.safe_dump(table))
+    assert main(["wrong.yaml", "data.root=data", "--runs", "out"]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "wrong, run " in error
+    assert "loop.budget=-1" in error
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

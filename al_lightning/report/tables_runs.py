@@ -103,8 +103,10 @@ def read_runs(folder: Path) -> list[ReportedRun]:
     Links to folders are followed; a folder that several paths lead to counts once.
 
     Raises:
-        RunReadError: there is none, or a file is damaged.
+        RunReadError: there is no such folder, no run in it, or a file is damaged.
     """
+    if not folder.is_dir():
+        raise RunReadError(f"{folder} holds no run: there is no such folder")
     paths = sorted(path for path in _run_folders(folder) if not path.name.startswith("."))  # not yet in place
     if not paths:
         raise RunReadError(f"{folder} holds no run that has validated a cycle")

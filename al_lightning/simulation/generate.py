@@ -141,11 +141,14 @@ def _write_parts(root: Path, preset: Preset, seed: int, plans: Sequence[ScenePla
         TimeRemainingColumn(),
         console=console,
     )
-    bar = progress.add_task("", total=len(plans) * preset.keyframes, rate=0.0)
+    total = len(plans) * preset.keyframes
+    bar = progress.add_task("", total=total, rate=0.0)
 
     def advance() -> None:
         done = progress.tasks[0].completed + preset.keyframes
         progress.update(bar, completed=done, rate=done / (time.monotonic() - start))
+        if not console.is_terminal and 10 * done // total > 10 * (done - preset.keyframes) // total:
+            console.print(f"{done:.0f} of {total} keyframes", highlight=False)  # the bar shows on terminals alone
 
     with progress:
         if workers == 1:
@@ -155,8 +158,8 @@ def _write_parts(root: Path, preset: Preset, seed: int, plans: Sequence[ScenePla
         else:
             build_scene(preset, seed, plans[0]).capture(0)  # compiles once what all workers then find compiled
             call_in_parallel(_write_part, [(root, preset, seed, plan) for plan in plans], workers, advance)
-    count, seconds = len(plans) * preset.keyframes, time.monotonic() - start
-    console.print(f"{count} keyframes in {seconds:.0f} s: {count / seconds:.1f} keyframes/s", highlight=False)
+    seconds = time.monotonic() - start
+    console.print(f"{total} keyframes in {seconds:.0f} s: {total / seconds:.1f} keyframes/s", highlight=False)
 
 
 def write_tables(folder: Path, parts: Sequence[Path], locations: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from al_lightning.config import ConfigError
 from al_lightning.engine.reuse import result_settings
 from al_lightning.sweep.files import Sweep, words_of
 from al_lightning.sweep.journal import Journal, State
@@ -43,8 +44,11 @@ def plan(
         for parameters in sweep.grid():
             if parameters in present:
                 continue
-            new = result_settings(compose([*words_of(parameters), *words, "run_dir=."]))
             name = sweep.run_name(parameters)
+            try:
+                new = result_settings(compose([*words_of(parameters), *words, "run_dir=."]))
+            except ConfigError as error:
+                raise ConfigError(f"{sweep.name}, run {' '.join(words_of(parameters))}: {error}") from error
             if twin := next((other for other, theirs in settings.items() if theirs == new), None):
                 say(f"{sweep.name}/{name} is {twin}")
                 continue

@@ -230,7 +230,7 @@ def test_wrong_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([str(tmp_path)]) == 1
     errors = capsys.readouterr().err
     assert f"{tmp_path / 'b'}: metrics.csv, line 2, column mIoU: nan" in errors
-    assert "holds no run" in errors
+    assert "nothing holds no run: there is no such folder" in errors
     assert "there is no method 'nobody'; there are: random" in errors
 
 

@@ -248,6 +248,15 @@ def test_command_tells_what_is_wrong(tmp_path, capsys):
     assert exit_.value.code == 2
 
 
+def test_progress_shows_in_a_log_a_line_each_tenth(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(subject, "_write_part", lambda *_: None)
+    subject._write_parts(tmp_path, TINY, 0, [None] * 25, 1)
+    *lines, last = capsys.readouterr().out.splitlines()
+    shown = [int(line.split()[0]) for line in lines if line.endswith(f" of {25 * TINY.keyframes} keyframes")]
+    assert shown == [TINY.keyframes * scenes for scenes in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]
+    assert last.startswith(f"{25 * TINY.keyframes} keyframes in ")
+
+
 def test_command_leaves_a_whole_data_set_alone(copy, forbidden):
     assert main(["--root", str(copy), "--preset", "tiny"]) == 0
 
