@@ -157,7 +157,7 @@ class ActiveLearningLoop:
             log.info("cycle %d goes on from %s", cycle, checkpoint)
         trainer.fit(task, datamodule=self.datamodule, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
         if trainer.current_epoch % self.checkpoint_every_n_epochs:
-            trainer.save_checkpoint(checkpoint)  # all processes take part
+            trainer.save_checkpoint(checkpoint, weights_only=False)  # all processes take part
         end_if_any(trainer, trainer.received_sigterm)
         return task, trainer
 
