@@ -310,9 +310,14 @@ def _check_batches(config: ExperimentConfig, task: LightningModule, train: Activ
     """Refuse sizes at which an epoch, in this cycle or a later one, ends with a batch too small for the norms."""
     least = getattr(getattr(task, "network", None), "least_images", 1)
     rows = np.unique(np.bincount(train.unit_of))
-    if least == 1 or len(rows) > 1 or (config.trainer.sync_batchnorm and devices.processes > 1):
+    if (
+        least == 1
+        or (len(rows) > 1 and not config.loader.samples_per_epoch)
+        or (config.trainer.sync_batchnorm and devices.processes > 1)
+    ):
         return
     cameras = len(train.sample(0, annotations=False).inputs.images)
+    others = "loader.samples_per_epoch" if config.loader.samples_per_epoch else "loop.seed_size or loop.budget"
     for cycle in range(config.loop.cycles):
         units = config.loop.seed_size + cycle * config.loop.budget
         share = math.ceil((config.loader.samples_per_epoch or units * int(rows[0])) / devices.processes)
@@ -321,7 +326,8 @@ def _check_batches(config: ExperimentConfig, task: LightningModule, train: Activ
             raise ConfigError(
                 f"in cycle {cycle} the last batch of {share} samples, {config.loader.batch_size} to a batch, would be "
                 f"{last}, and this network's norms need {least} images in training: change loader.batch_size, "
-                "loop.seed_size or loop.budget, or train with several processes and trainer.sync_batchnorm=true"
+                f"{others}, "
+                "or train with several processes and trainer.sync_batchnorm=true"
             )
 
 

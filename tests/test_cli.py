@@ -262,10 +262,39 @@ def test_a_request_for_labels_stands_though_now_another_selection_is_found(
     assert "what was asked for stands" in caplog.text
     assert scores.read_bytes() == before
     request = tmp_path / "run/requests/cycle_1.csv"
-    request.write_text(request.read_text().replace(f"{rows(request)[0]['unit']},", "unknown,"))
-    capsys.readouterr()
-    assert run("oracle=external") == 1
-    assert "asks for unknown units: unknown" in " ".join(capsys.readouterr().out.split())
+    header, first, *others = request.read_text().splitlines()
+    spoiled = {
+        "asks for unknown units: unknown": [header, "unknown,", *others],
+        "must ask for 3 unlabeled units, each once": [header, others[0], *others],
+        "cycle_1.csv must ask for 3": [header, *others],
+        "must ask for 3 unlabeled": [header, f"{other},", *others],
+        "has no column 'unit'": [line.replace(",", ";") for line in (header, first, *others)],
+    }
+    for message, lines in spoiled.items():
+        request.write_text("\n".join(lines))
+        capsys.readouterr()
+        assert run("oracle=external") == 1
+        assert message in " ".join(capsys.readouterr().out.split())
+    request.write_text("\ufeff" + "\n".join([header, *others[::-1], first]), "utf-8")  # saved by a spreadsheet
+    caplog.clear()
+    assert run("oracle=external") == 0
+    assert "what was asked for stands" not in caplog.text
+    assert (tmp_path / "run/cycles/1/gallery.npz").exists()
+
+
+def test_a_request_for_the_seed_set_stands(run: Run, tmp_path: Path) -> None:
+    labels = {path: path.read_bytes() for path in (tmp_path / "data/train").glob("*.label.npy")}
+    for path in labels:
+        path.unlink()
+    assert run("oracle=external") == 0
+    for path, content in labels.items():
+        path.write_bytes(content)
+    request = tmp_path / "run/requests/seed.csv"
+    asked = [row["unit"] for row in rows(request)]
+    other = next(name for path in labels if (name := path.name.split(".")[0]) not in asked)
+    request.write_text(request.read_text().replace(f"{asked[0]},", f"{other},"))
+    assert run("oracle=external") == 0
+    assert {row["unit"] for row in rows(tmp_path / "run/pool.csv") if row["acquired_at"] == "0"} == {other, *asked[1:]}
 
 
 def test_external_labels_give_the_run_that_labels_on_disk_give(run: Run, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -141,7 +141,7 @@ class ActiveLearningDataModule(LightningDataModule):
         """Rows of ``train`` whose unit is labeled, ascending."""
         return np.flatnonzero(self.pool.acquired_at[self.train.unit_of] >= 0)
 
-    def expand(self, units: NDArray[np.int64]) -> None:
+    def expand(self, units: Sequence[int] | NDArray[np.int64]) -> None:
         """Add units to the labeled set."""
         self.pool.acquire(units)
 

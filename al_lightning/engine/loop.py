@@ -25,7 +25,7 @@ from al_lightning.engine.console import print_cycle
 from al_lightning.engine.gallery import Gallery, predictor
 from al_lightning.engine.oracle import LabelOracle, MissingLabelsError, check_labels
 from al_lightning.engine.processes import StartedProcesses, end_if_any, write_once
-from al_lightning.engine.run_directory import RunDirectory
+from al_lightning.engine.run_directory import RunDirectory, RunDirectoryError
 from al_lightning.engine.seeding import BatchSeed, derive_seed
 from al_lightning.engine.tracking import CycleProgress, Tracker
 from al_lightning.types import Summary
@@ -104,14 +104,28 @@ class ActiveLearningLoop:
         write_once(print_cycle, metrics, self.cycles, [])
 
     def _label_seed_set(self) -> None:
-        units = self.pool.draw(self.seed_size, np.random.default_rng(derive_seed("seed set", self.seed)))
+        drawn = self.pool.draw(self.seed_size, np.random.default_rng(derive_seed("seed set", self.seed))).tolist()
+        units = self._requested("seed", self.seed_size) or drawn
         try:
-            check_labels(self.datamodule.train, units.tolist())
+            check_labels(self.datamodule.train, units)
         except MissingLabelsError:
-            units = np.array(self.oracle.reveal("seed", units.tolist(), [{} for _ in units]))
+            self.oracle.reveal("seed", units, [{} for _ in units])
         self._commit(units)
 
-    def _commit(self, units: NDArray[np.int64]) -> None:
+    def _requested(self, name: str, count: int) -> list[int] | None:
+        """The units that annotators were asked for, which stand whatever is selected now: their labels are paid for.
+
+        Raises:
+            RunDirectoryError: these cannot be the ones that were asked for.
+        """
+        units = self.oracle.requested(name)
+        if units is None:
+            return None
+        if not len(units) == len(set(units)) == count or (self.pool.acquired_at[units] >= 0).any():
+            raise RunDirectoryError(f"{self.run_dir.request(name)} must ask for {count} unlabeled units, each once")
+        return units
+
+    def _commit(self, units: Sequence[int]) -> None:
         self.datamodule.expand(units)
         write_once(self.run_dir.write_pool, self.pool)
 
@@ -163,7 +177,12 @@ class ActiveLearningLoop:
 
     def _load(self, task: LightningModule, cycle: int) -> None:
         """Give a task the weights of a cycle."""
-        checkpoint = torch.load(self.run_dir.checkpoint(cycle), map_location="cpu", weights_only=True)
+        path = self.run_dir.checkpoint(cycle)
+        if not path.exists():
+            raise RunDirectoryError(
+                f"{path} is missing, where what comes next starts: restore it, or start another run"
+            )
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         task.load_state_dict(checkpoint["state_dict"])
 
     def _trained(self, cycle: int) -> LightningModule:
@@ -195,20 +214,14 @@ class ActiveLearningLoop:
             "selected %d of %d units in %.1f s", self.budget, len(self.pool.unlabeled), time.perf_counter() - start
         )
         rows, name = self._selection_rows(selection), f"cycle_{cycle}"
-        if not self.oracle.asked(name):  # else what is written is about what was asked for
+        requested = self._requested(name, self.budget)
+        if requested is None:  # else what is written is about what was asked for
             self._write_selection(cycle, selection, summary, rows, metrics["labeled"])
-        selected = selection.units.tolist()
-        write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in selected])
-        units = list(self.oracle.reveal(name, selected, rows))
-        if units == selected:
-            write_once(self._fill_gallery, cycle, summary, selection)
-        else:
-            log.warning(
-                "cycle %d: now another selection was found than the one whose labels were asked for, as on another "
-                "machine or with other versions of libraries; what was asked for stands, and there is no gallery",
-                cycle,
-            )
-        self._commit(np.array(units))
+        units = requested or selection.units.tolist()
+        write_once(print_cycle, metrics, self.cycles, [self.pool.units[unit] for unit in units])
+        self.oracle.reveal(name, units, rows)
+        write_once(self._fill_gallery, cycle, summary, selection, units)
+        self._commit(units)
 
     def _write_selection(
         self, cycle: int, selection: Selection, summary: Summary, rows: Sequence[Mapping[str, Any]], labeled: float
@@ -222,8 +235,15 @@ class ActiveLearningLoop:
         write_once(self.run_dir.write_selection, cycle, rows)
         write_once(self.tracker.selection, cycle, rows, self._class_share(summary, selection.units))
 
-    def _fill_gallery(self, cycle: int, summary: Summary, selection: Selection) -> None:
+    def _fill_gallery(self, cycle: int, summary: Summary, selection: Selection, units: Sequence[int]) -> None:
         """Keep what a person wants to see. Whatever is wrong with pictures, the run goes on."""
+        if set(units) != set(selection.units.tolist()):
+            log.warning(
+                "cycle %d: now another selection was found than the one whose labels were asked for, as on another "
+                "machine or with other versions of libraries; what was asked for stands, and there is no gallery",
+                cycle,
+            )
+            return
         if self.gallery is None or self.run_dir.cycle(cycle, "gallery.npz").exists():
             return
         start = time.perf_counter()

@@ -33,20 +33,21 @@ class MissingLabelsError(RuntimeError):
 class LabelOracle(Protocol):
     """Reveals labels."""
 
-    def asked(self, name: str) -> bool:
-        """Whether annotators were asked by this name: what they were asked for stands."""
+    def requested(self, name: str) -> list[int] | None:
+        """Numbers of the units that annotators were asked for by this name, in pick order; None if they were not.
+
+        Raises:
+            RunDirectoryError: the request cannot be read, or names a unit that there is not.
+        """
         ...
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
         """Return when all labels of the units can be read.
 
         Args:
             name: of the request.
-            units: numbers of the units, in pick order.
+            units: numbers of the units, in pick order; those that were requested, if they were.
             reasons: scores of each unit.
-
-        Returns:
-            Numbers of the units whose labels are there: the given ones, or those that were asked for before.
 
         Raises:
             LabelsRequested: they were asked for just now.
@@ -76,14 +77,12 @@ class DatasetOracle:
     def __init__(self, dataset: ActiveDataset) -> None:
         self.dataset = dataset
 
-    def asked(self, name: str) -> bool:
-        """Nobody is."""
-        return False
+    def requested(self, name: str) -> None:
+        """Nobody is asked."""
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
         """Check that the labels can be read."""
         check_labels(self.dataset, units)
-        return units
 
 
 class ExternalOracle:
@@ -97,30 +96,23 @@ class ExternalOracle:
     def __init__(self, dataset: ActiveDataset, run: RunDirectory) -> None:
         self.dataset, self.run = dataset, run
 
-    def asked(self, name: str) -> bool:
-        """Whether the request is there."""
-        asked = self.run.request(name).exists()
+    def requested(self, name: str) -> list[int] | None:
+        """What the request names, in its order."""
+        requested = self.run.read_request(name)
         barrier()  # no process may see the request of another one as an old one
-        return asked
+        if requested is None:
+            return None
+        number = {unit: position for position, unit in enumerate(self.dataset.units)}
+        unknown = [unit for unit in requested if unit not in number]
+        if unknown:
+            raise RunDirectoryError(f"{self.run.request(name)} asks for unknown units: {', '.join(unknown[:5])}")
+        return [number[unit] for unit in requested]
 
-    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> Sequence[int]:
-        """Write the request the first time, check the labels from the second time on.
-
-        The request stands, whatever is selected now: another machine or another version of a library may find another
-        selection, but these labels are paid for.
-
-        Raises:
-            RunDirectoryError: the request names a unit that the data set does not have.
-        """
-        if self.asked(name):
-            number = {unit: position for position, unit in enumerate(self.dataset.units)}
-            requested = self.run.read_request(name)
-            unknown = [unit for unit in requested if unit not in number]
-            if unknown:
-                raise RunDirectoryError(f"{self.run.request(name)} asks for unknown units: {', '.join(unknown[:5])}")
-            numbers = [number[unit] for unit in requested]
-            check_labels(self.dataset, numbers)
-            return numbers
+    def reveal(self, name: str, units: Sequence[int], reasons: Sequence[Mapping[str, Any]]) -> None:
+        """Write the request the first time, check the labels from the second time on."""
+        if self.requested(name) is not None:
+            check_labels(self.dataset, units)
+            return
         rows = [
             {"unit": self.dataset.units[unit], **self.dataset.paths(unit), **reason}
             for unit, reason in zip(units, reasons, strict=True)

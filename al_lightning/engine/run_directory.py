@@ -214,8 +214,11 @@ class RunDirectory:
             RunDirectoryError: it is there, but no whole file.
         """
         path = self.cycle(cycle, "checkpoint.ckpt")
-        if path.exists() and not zipfile.is_zipfile(path):
-            raise RunDirectoryError(f"{path} is broken; without it, the cycle is trained anew: delete it")
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise RunDirectoryError(
+                f"{path} is broken: restore it, or delete it, if its cycle is the last one that began, which is then "
+                "trained anew"
+            )
         return path
 
     def read_metrics(self, cycle: int) -> dict[str, float] | None:
@@ -292,6 +295,15 @@ class RunDirectory:
         """Ask for labels."""
         _write_text(self.request(name), _table(rows))
 
-    def read_request(self, name: str) -> list[str]:
-        """Ids of the units whose labels were asked for, in pick order."""
-        return [row["unit"] for row in csv.DictReader(self.request(name).read_text().splitlines())]
+    def read_request(self, name: str) -> list[str] | None:
+        """Ids of the units whose labels were asked for, in pick order, or None.
+
+        Raises:
+            RunDirectoryError: there is no column ``unit``.
+        """
+        if not self.request(name).exists():
+            return None
+        rows = list(csv.DictReader(self.request(name).read_text("utf-8-sig").splitlines()))
+        if not all("unit" in row for row in rows):
+            raise RunDirectoryError(f"{self.request(name)} has no column 'unit' (between commas) any more")
+        return [row["unit"] for row in rows]

@@ -35,6 +35,7 @@ def occupancy_config(run: Path) -> dict[str, Any]:
     try:
         config: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
         check_component(config["task"], "task", kind=OccupancyTask)
+        check_component(config["data"], "data", provided=("split",))
     except OSError as error:
         raise RunReadError(f"{run} is no run directory: it has no config.yaml") from error
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
@@ -45,7 +46,7 @@ def occupancy_config(run: Path) -> dict[str, Any]:
 
 
 def trained_network(run: Path, cycle: int | None = None) -> Trained:
-    """The network of a cycle; None for that of the last one that trained.
+    """The network of a cycle; None for that of the last one that was validated: a later one may be half trained.
 
     Raises:
         RunReadError: see `occupancy_config`; or the cycle has left no checkpoint.
@@ -58,7 +59,10 @@ def trained_network(run: Path, cycle: int | None = None) -> Trained:
     if not found or cycle not in (None, *found):
         which = "" if cycle is None else f" of cycle {cycle}"
         raise RunReadError(f"{run} has no checkpoint{which}; there are those of cycles {found}")
-    taken = found[-1] if cycle is None else cycle
+    validated = [number for number in found if (run / f"cycles/{number}/metrics.json").exists()]
+    if cycle is None and not validated:
+        raise RunReadError(f"{run} has validated no network yet; name a cycle, of {found}, to take one all the same")
+    taken = validated[-1] if cycle is None else cycle
     task: OccupancyTask = instantiate(config["task"], "task")
     load_checkpoint(task, run / f"cycles/{taken}/checkpoint.ckpt")
     return Trained(taken, task.eval().to("cuda" if torch.cuda.is_available() else "cpu"))

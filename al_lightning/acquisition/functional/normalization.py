@@ -89,7 +89,7 @@ def l2_norm(terms: Tensor, weights: Tensor) -> Tensor:
     """Length of the vector of weighted terms, CAS (Eq. 8).
 
     Args:
-        terms: (C, N) normalized scores.
+        terms: (C, N) normalized scores, on the CPU and without gradient.
         weights: (C,) factor of each term.
 
     Returns:

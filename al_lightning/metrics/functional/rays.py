@@ -14,6 +14,8 @@ from torch import Tensor
 
 from al_lightning.types import VoxelGrid
 
+FARTHEST = 1e4
+"""Metres from which no ray is followed: it would be voxel by voxel."""
 THRESHOLDS = (1.0, 2.0, 4.0)
 
 
@@ -111,8 +113,8 @@ def cast_rays(semantics: Tensor, origins: Tensor, directions: Tensor, grid: Voxe
         Rays in the order of origins, then directions. A ray that never enters the grid is free with depth 0.
 
     Raises:
-        ValueError: the shape is not the grid's, the voxels are not cubes, or an origin is not finite or so far away
-            that float32 loses the direction.
+        ValueError: the shape is not the grid's, the voxels are not cubes, an origin is not finite or more than
+            10 km away, or a direction has no length.
     """
     if tuple(semantics.shape) != grid.shape:
         raise ValueError(f"semantics {tuple(semantics.shape)} do not have the shape of the grid, {grid.shape}")
@@ -122,8 +124,8 @@ def cast_rays(semantics: Tensor, origins: Tensor, directions: Tensor, grid: Voxe
     flat, shape = semantics.reshape(-1), torch.tensor(grid.shape, device=device)
     strides = torch.tensor([grid.shape[1] * grid.shape[2], grid.shape[2], 1], device=device)
     walk = _set_out(origins.to(device).float(), directions.to(device).float(), grid)
-    if bool(walk.border.isnan().any()):
-        raise ValueError("an origin of rays is not finite, or so far away that float32 loses their direction")
+    if not bool((origins.abs() <= FARTHEST).all()) or bool(walk.border.isnan().any()):
+        raise ValueError("an origin of rays is not finite or more than 10 km away, or a direction has no length")
     ray = torch.arange(len(walk.cell), device=device)  # the rays still on their way
     labels = torch.full_like(ray, free)
     depth = torch.zeros(len(ray), dtype=torch.float64, device=device)
