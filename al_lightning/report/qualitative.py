@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from al_lightning.config import ConfigError, check_component, differing_keys, instantiate
+from al_lightning.config import ConfigError, differing_keys, instantiate
 from al_lightning.metrics.functional import occ3d_miou, voxel_confusion
 from al_lightning.report.html_qualitative import FIGURE, Comparison, Contestant, qualitative_page
 from al_lightning.report.networks import occupancy_config, trained_network
@@ -161,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--out must be a file, {options.out} is a folder")
     try:
         contestants = read_contestants(options.runs, options.cycle)
-        dataset = _dataset(contestants[0].run.config["data"], options.split)
+        dataset: ActiveDataset = instantiate(contestants[0].run.config["data"], "data", split=options.split)
         if not len(dataset):
             raise RunReadError(f"the split {options.split} has no samples")
         rows = find_rows(dataset, options.sample) if options.sample else range(len(dataset))
@@ -178,12 +177,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(options.out)
     return 0
-
-
-def _dataset(config: Any, split: str) -> ActiveDataset:
-    check_component(config, "data", provided=("split",))
-    dataset: ActiveDataset = instantiate(config, "data", split=split)
-    return dataset
 
 
 if __name__ == "__main__":
